@@ -1,0 +1,88 @@
+"""Change detection for a whole document: is this content other than what was committed last?"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Self
+
+from belaypin._async.work import AsyncWork, OpenTransaction
+from belaypin.backends.base import AsyncTransaction
+from belaypin.errors import UsageError
+from belaypin.programs import checkpoints, leases
+from belaypin.programs.checkpoints import Kind
+from belaypin.programs.leases import Fence
+
+__all__ = ["AsyncChange"]
+
+
+class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
+    """Truthy if the content is new or changed: then process it, with ``change.tx``.
+
+    That the new content was processed is committed together with what ``tx`` wrote.
+    """
+
+    def __init__(
+        self,
+        open_transaction: OpenTransaction,
+        fence: Callable[[], Fence],
+        find_key_id: Callable[[], Awaitable[int]],
+        content_hash: str,
+        note_unchanged: Callable[[int, str], None],
+    ) -> None:
+        self.content_hash = content_hash
+        self.kind: Kind = "unchanged"
+        """ "new" if there was no content before, else "changed" or "unchanged"."""
+        self._fence = fence
+        self._find_key_id = find_key_id
+        self._key_id = 0
+        self._open_transaction = open_transaction
+        self._note_unchanged = note_unchanged
+        self._work = _ChangeWork(open_transaction, self)
+
+    def __bool__(self) -> bool:
+        return self.kind != "unchanged"
+
+    @property
+    def tx(self) -> AsyncWork:
+        """The transaction that commits the new content together with what you write in it."""
+        if not self:
+            raise UsageError(
+                "The content is unchanged and there is nothing to write: use `if change:`"
+            )
+        return self._work
+
+    async def __aenter__(self) -> Self:
+        self._key_id = await self._find_key_id()
+        async with self._open_transaction(write=False) as transaction:
+            is_same = await transaction.run(
+                checkpoints.has_content(self._key_id, self.content_hash)
+            )
+        if not is_same:
+            await self._work._begun()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._work._end(error)
+        if error is None and not self:
+            self._note_unchanged(self._key_id, self.content_hash)
+
+    async def _compare(self, transaction: AsyncTransaction) -> None:
+        """Decide under the row's lock: another role may have committed this content meanwhile."""
+        await transaction.run(leases.check(self._fence()))
+        self.kind = await transaction.run(checkpoints.content(self._key_id, self.content_hash))
+
+
+class _ChangeWork(AsyncWork):
+    def __init__(self, open_transaction: OpenTransaction, change: AsyncChange) -> None:
+        super().__init__(open_transaction)
+        self._change = change
+
+    async def _guard(self, transaction: AsyncTransaction) -> None:
+        await self._change._compare(transaction)

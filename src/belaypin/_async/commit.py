@@ -1,0 +1,189 @@
+"""The commit of a page: user's rows, ledger, cursor and coverage, in one fenced transaction."""
+
+from __future__ import annotations
+
+import asyncio  # sync: from belaypin.clock import sleep_s
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from belaypin._async.work import AsyncWork, OpenTransaction
+from belaypin.backends.base import AsyncTransaction
+from belaypin.clock import unique_id
+from belaypin.errors import StoreBusy, StoreUnavailable, VersionConflict
+from belaypin.fingerprint import item_fingerprinter
+from belaypin.ids import extract_ids
+from belaypin.programs import ledger, pages
+from belaypin.programs.leases import Fence
+from belaypin.programs.pages import Advance, Counts, OpenWindow, Stream
+from belaypin.programs.selection import Selection
+
+__all__ = ["AsyncCommit", "Course"]
+
+_OUTCOME_LOOKS = 5
+_OUTCOME_PAUSE_S = 0.5
+
+
+class Course(Protocol):
+    """What a commit moves forward: a window of pages, or a live stream."""
+
+    @property
+    def event_us(self) -> Callable[[Any], int] | None:
+        """Tells an item's event time, where late items are to be counted."""
+
+    @property
+    def late_before_us(self) -> int:
+        """Items before this time are late."""
+
+    @property
+    def stored(self) -> OpenWindow | None:
+        """The role's open window as the database should have it now."""
+
+    def after(self, now_us: int) -> tuple[OpenWindow | None, tuple[int, int] | None]:
+        """The open window after this commit, and the event time that it covers."""
+
+    def can_wait(self) -> bool:
+        """Whether a commit that adds nothing may be left to a later one."""
+
+    def moved(self, stored: OpenWindow | None, skipped: Counts, *, durable: bool) -> None:
+        """The commit is done; or, if not ``durable``, left to a later one."""
+
+
+class AsyncCommit(AsyncWork):
+    """``tx``: one transaction for the rows that you write and all that belaypin keeps about them.
+
+    Nothing is written before the first statement or fresh item, nothing is kept if the block ends
+    with an exception, and all of it is durable once the block has ended without one.
+    """
+
+    def __init__(
+        self,
+        open_transaction: OpenTransaction,
+        fence: Fence,
+        stream: Stream,
+        course: Course,
+        carried: Counts,
+        *,
+        is_joined: bool = False,
+    ) -> None:
+        super().__init__(open_transaction)
+        self._fence = fence
+        self._stream = stream
+        self._course = course
+        self._carried = carried
+        self._is_joined = is_joined
+        self._now_us = 0
+        self._selection = Selection(stream.key, course.event_us, course.late_before_us)
+
+    async def fresh(
+        self,
+        items: Sequence[Any],
+        *,
+        key: str | Callable[[Any], Any],
+        content: Sequence[str] | Callable[[Any], Any] | None = None,
+    ) -> list[Any]:
+        """The items that were never committed to this stream, in input order and each once.
+
+        ``key`` is the field (or dotted path, or callable) with an item's id: text, an integer, a
+        UUID, or a tuple of those. With ``content``, the fields (or a callable) that make up an
+        item's content, items whose content differs from what was committed are returned too; see
+        ``kind``. Every item returned counts as committed once the block has ended.
+
+        Raises UsageError if an item has no such field or its id can't be one.
+        """
+        batch = list(items)
+        ids = extract_ids(batch, key)
+        prints = list(map(item_fingerprinter(content), batch)) if content is not None else None
+        membership = self._stream.membership
+        if self._stream.row is None or self._selection.may_pick(membership, ids, prints):
+            await self._begun()
+            membership = self._stream.membership
+            await self._run(
+                ledger.resolve(
+                    self._stream.key_id, membership, ids, with_content=prints is not None
+                )
+            )
+        return self._selection.pick(membership, batch, ids, prints)
+
+    def kind(self, item: Any) -> str:
+        """Of an item that ``fresh`` returned: "new", or "changed" since it was committed."""
+        return self._selection.kind(item)
+
+    def idempotency_key(self, item: Any) -> str:
+        """Of an item that ``fresh`` returned: a text that is the same on every attempt.
+
+        Send it along with effects outside the database, which happen at least once: a sink that
+        remembers the keys it has applied makes them happen exactly once.
+        """
+        return self._selection.idempotency_key(item)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            await self._end(error)
+            return
+        counts = Counts(*map(sum, zip(self._carried, self._selection.counts, strict=True)))
+        if self._transaction is None and not self._selection.entries and self._course.can_wait():
+            self._ended = True
+            self._course.moved(self._course.stored, counts, durable=False)
+            return
+        try:
+            await self._commit(counts)
+        except BaseException:
+            self._stream.reset()
+            raise
+
+    async def _guard(self, transaction: AsyncTransaction) -> None:
+        row = await transaction.run(pages.begin(self._fence, self._stream))
+        self._now_us = row.now_us
+        if row.open_windows().get(self._fence.role) != self._course.stored:
+            raise VersionConflict(
+                f"The window of {self._stream.key} (role {self._fence.role}) is not where this "
+                f"worker left it: a transaction that an earlier page had joined was rolled "
+                f"back, or the stream was changed by hand. Nothing was written. Ask for windows() again."
+            )
+
+    async def _commit(self, counts: Counts) -> None:
+        try:
+            await self._begun()
+            window, cover_us = self._course.after(self._now_us)
+            advance = Advance(
+                unique_id(), self._fence.role, window, cover_us, self._selection.entries, counts
+            )
+            appended = await self._run(pages.commit(self._fence, self._stream, advance))
+        except BaseException as error:
+            await self._end(error)
+            raise
+        try:
+            await self._end()
+        except (StoreUnavailable, StoreBusy):
+            if self._is_joined or not await self._came_through(advance):
+                raise
+        self._course.moved(window, Counts(), durable=True)
+        if self._is_joined:
+            self._stream.reset()  # not durable before the user's own commit, if that ever comes
+        else:
+            appended.apply(self._stream.membership, self._selection.entries)
+
+    async def _came_through(self, advance: Advance) -> bool:
+        """Whether a COMMIT whose answer was lost took place, by what it would have written."""
+        for _ in range(_OUTCOME_LOOKS):
+            try:
+                async with self._open_transaction() as transaction:
+                    again = Stream(self._stream.key, self._stream.key_id)
+                    row = await transaction.run(pages.read(again))
+            except (StoreUnavailable, StoreBusy):
+                await asyncio.sleep(_OUTCOME_PAUSE_S)  # sync: sleep_s(_OUTCOME_PAUSE_S)
+                continue
+            stands = row.open_windows().get(self._fence.role)
+            return row.commit_id == advance.commit_id or (
+                stands == advance.window and stands != self._course.stored
+            )
+        return False

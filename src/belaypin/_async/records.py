@@ -1,0 +1,167 @@
+"""What a store and a transaction of the user's own have in common: states, coverage, operations."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from typing import Any, TypeVar, overload
+
+from belaypin import intervals
+from belaypin._async.once import AsyncOnce
+from belaypin.backends.base import AsyncTransaction
+from belaypin.codec import decode_frame, dump_state, encode_frame, load_state
+from belaypin.errors import UsageError
+from belaypin.fingerprint import fingerprint
+from belaypin.heartbeat import Heartbeat
+from belaypin.ids import ItemId, check_new_ids, extract_ids
+from belaypin.keys import Key
+from belaypin.membership import Membership
+from belaypin.program import Program
+from belaypin.programs import checkpoints, coverage, ledger
+from belaypin.programs.checkpoints import CheckpointRow
+from belaypin.records import Checkpoint, Interval
+from belaypin.times import Duration, duration_us, from_us, to_us
+
+__all__ = ["AsyncRecords", "KeyLike"]
+
+T = TypeVar("T")
+
+KeyLike = Key | str | Sequence[str]
+
+
+class AsyncRecords(ABC):
+    """Reads and writes at a Key, each in one transaction that ``_open`` opens."""
+
+    @abstractmethod
+    def _open(self, *, write: bool = True) -> AbstractAsyncContextManager[AsyncTransaction]:
+        """Open the transaction for one read or write."""
+
+    @abstractmethod
+    def _heartbeat_for_once(self) -> Heartbeat | None:
+        """What renews an operation while it runs, if anything has to."""
+
+    async def save(
+        self, key: KeyLike, state: object, *, expected_version: int | None = None
+    ) -> int:
+        """Store a state at any Key; returns its new version.
+
+        The state is a dict, dataclass, msgspec Struct or pydantic model, or any JSON value.
+        ``expected_version`` is the one you loaded (0: there must be none yet): if somebody saved
+        another since, VersionConflict is raised and nothing is written. UsageError if the state
+        can't be kept without loss.
+        """
+        frame = encode_frame(dump_state(state))
+        return await self._run(checkpoints.save(Key.of(key), frame, 0, expected_version))
+
+    @overload
+    async def load(self, key: KeyLike) -> Checkpoint[Any] | None: ...
+    @overload
+    async def load(self, key: KeyLike, type: type[T]) -> Checkpoint[T] | None: ...
+    async def load(self, key: KeyLike, type: Any = object) -> Checkpoint[Any] | None:
+        """The checkpoint at a Key, its state as ``type``; None if there is none.
+
+        Raises CorruptRecord if what is stored is damaged, UsageError if it is no such type, and
+        SchemaTooNew if a newer belaypin wrote it.
+        """
+        key = Key.of(key)
+        row = await self._run(checkpoints.read(key), write=False)
+        return _checkpoint(key, row, type) if row is not None else None
+
+    async def seen(self, key: KeyLike, ids: Iterable[Any]) -> set[Any]:
+        """Those of the ids that are committed to the stream at ``key``."""
+        wanted = list(ids)
+        canonical = extract_ids(wanted, lambda value: value)
+        found = await self._run(_seen(Key.of(key), canonical), write=False)
+        return {value for value, item_id in zip(wanted, canonical, strict=True) if item_id in found}
+
+    async def coverage(self, key: KeyLike) -> list[Interval]:
+        """The intervals of event time that are wholly processed, in order."""
+        done, _ = await self._run(_coverage(Key.of(key)), write=False)
+        return [Interval(from_us(start), from_us(end)) for start, end in done]
+
+    async def gaps(
+        self, key: KeyLike, *, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Interval]:
+        """The holes in the coverage from ``since`` to ``until`` (default: its two ends)."""
+        done, _ = await self._run(_coverage(Key.of(key)), write=False)
+        if not done and (since is None or until is None):
+            return []
+        start_us = done[0][0] if since is None else to_us(since, "since")
+        end_us = done[-1][1] if until is None else to_us(until, "until")
+        holes = intervals.gaps(done, start_us, end_us) if start_us < end_us else []
+        return [Interval(from_us(start), from_us(end)) for start, end in holes]
+
+    async def lag(self, key: KeyLike) -> timedelta | None:
+        """How far the head (the end of the contiguous coverage) lies behind the database's clock.
+
+        None as long as nothing is covered.
+        """
+        done, now_us = await self._run(_coverage(Key.of(key)), write=False)
+        return timedelta(microseconds=now_us - done[0][1]) if done else None
+
+    def once(
+        self,
+        operation_id: str,
+        *,
+        request: Any = None,
+        ttl_s: Duration = 60,
+        wait_s: Duration = 0,
+    ) -> AsyncOnce:
+        """Run something once under a stable id: ``with store.once("invoice:7") as op: if op: ...``.
+
+        ``request`` (a JSON-like document) guards against one id for two different things:
+        RequestMismatch. OperationRunning if another worker is at it and ``wait_s`` is over.
+        """
+        check_new_ids(extract_ids([operation_id], str))
+        if not operation_id:
+            raise UsageError("An operation needs an id: a text that is the same on every attempt.")
+        return AsyncOnce(
+            self._open,
+            self._heartbeat_for_once(),
+            operation_id,
+            None if request is None else fingerprint(request),
+            duration_us(ttl_s, "ttl_s"),
+            duration_us(wait_s, "wait_s"),
+        )
+
+    async def _run(self, program: Program[T], *, write: bool = True) -> T:
+        async with self._open(write=write) as transaction:
+            return await transaction.run(program)
+
+
+def _seen(key: Key, ids: list[ItemId]) -> Program[set[ItemId]]:
+    row = yield from checkpoints.read(key)
+    if row is None:
+        return set()
+    membership = Membership()
+    yield from ledger.refresh(row.key_id, row.generation, membership, -1)
+    yield from ledger.resolve(row.key_id, membership, ids)
+    return set(ids) - membership.unknown(ids)
+
+
+def _coverage(key: Key) -> Program[tuple[intervals.Intervals, int]]:
+    row = yield from checkpoints.read(key)
+    if row is None:
+        return [], 0
+    done = yield from coverage.covered(row.key_id, row.generation)
+    return done, row.now_us
+
+
+def _checkpoint(key: Key, row: CheckpointRow, type_: Any) -> Checkpoint[Any]:
+    state = None
+    if row.state is not None:
+        state = load_state(decode_frame(row.state, what=f"the state at {key}").raw, type_)
+    return Checkpoint(
+        key=key,
+        state=state,
+        version=row.version,
+        schema_version=row.schema_version,
+        content_hash=row.content_hash,
+        status="open" if row.completed_us is None else "complete",
+        attempts=row.attempts,
+        created_at=from_us(row.created_us),
+        updated_at=from_us(row.updated_us),
+        completed_at=None if row.completed_us is None else from_us(row.completed_us),
+    )

@@ -1,0 +1,13 @@
+"""Users' functions may be plain or async: take the value of either."""
+
+from __future__ import annotations
+
+from inspect import isawaitable  # sync: drop
+from typing import Any
+
+__all__ = ["resolved"]
+
+
+async def resolved(value: Any) -> Any:
+    """The value, awaited if need be."""
+    return await value if isawaitable(value) else value  # sync: return value

@@ -1,0 +1,110 @@
+"""The store: everything that belaypin keeps, in one database; where leases come from."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Self
+
+from belaypin._async.joined import AsyncJoined
+from belaypin._async.lease import AsyncLease
+from belaypin._async.records import AsyncRecords
+from belaypin.backends.base import AsyncBackend, AsyncTransaction, Params, Result
+from belaypin.catalog import migrations
+from belaypin.clock import unique_id
+from belaypin.errors import UsageError
+from belaypin.heartbeat import Heartbeat
+from belaypin.keys import Key
+from belaypin.membership import LIMIT_ITEMS
+from belaypin.programs.migrations import apply, pending
+from belaypin.statements import refuse_transaction_control
+from belaypin.times import Duration, duration_us
+
+__all__ = ["AsyncStore"]
+
+_MIN_TTL_US = 50_000
+
+
+class AsyncStore(AsyncRecords, AbstractAsyncContextManager["AsyncStore"]):
+    """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
+
+    def __init__(self, backend: AsyncBackend, *, limit_items: int = LIMIT_ITEMS) -> None:
+        self._backend = backend
+        self._limit_items = limit_items
+        self._heartbeat = Heartbeat(backend.side)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection. Leases that are still held end when their time is up."""
+        self._heartbeat.stop()
+        await self._backend.aclose()
+
+    def lease(
+        self,
+        pipeline: str,
+        entity: str,
+        *,
+        role: str = "main",
+        ttl_s: Duration = 30,
+        wait_s: Duration = 0,
+    ) -> AsyncLease:
+        """The exclusive right to advance an entity: ``with store.lease(...) as lease``.
+
+        ``role``: leases of different roles (say "main" and "live") may be held at once and share
+        the entity's streams. ``ttl_s``: seconds after which a holder that no longer renews counts
+        as gone. A process that died on this same machine counts as gone at once. ``wait_s``:
+        seconds to wait for another holder before LeaseHeld is raised.
+        """
+        ttl_us = duration_us(ttl_s, "ttl_s")
+        if ttl_us < _MIN_TTL_US:
+            raise UsageError("ttl_s must be at least 0.05: a heartbeat has to fit in three times.")
+        key = Key(pipeline, entity)
+        if not entity:
+            raise UsageError("A lease needs an entity: store.lease('social', 'user:7').")
+        # A role becomes part of a key, so it has to be fit to be one.
+        Key(role)
+        return AsyncLease(
+            self._backend,
+            self._heartbeat,
+            key,
+            role,
+            ttl_us,
+            duration_us(wait_s, "wait_s"),
+            self._limit_items,
+        )
+
+    def joined(self, connection: Any) -> AsyncJoined:
+        """The store's reads and writes inside the open transaction of your own connection.
+
+        Takes a connection of sqlite3 or psycopg, or a connection or session of SQLAlchemy, in the
+        colour of this store (sync or async). Raises UsageError for anything else.
+        """
+        return AsyncJoined(connection, self._backend.dialect, self._backend.pinned_clock)
+
+    async def execute(self, sql: str, params: Params = ()) -> Result:
+        """Run one statement of your own in a transaction of its own, such as CREATE TABLE."""
+        refuse_transaction_control(sql)
+        async with self._open() as transaction:
+            return await transaction.execute(sql, params)
+
+    async def _migrate(self) -> None:
+        steps = migrations(self._backend.dialect)
+        missing = await self._run(pending(steps), write=False)
+        for step in missing:
+            await self._run(apply(step, steps, unique_id()))
+
+    def _open(self, *, write: bool = True) -> AbstractAsyncContextManager[AsyncTransaction]:
+        return self._backend.transaction(write=write)
+
+    def _heartbeat_for_once(self) -> Heartbeat | None:
+        return self._heartbeat

@@ -1,0 +1,85 @@
+"""Work: a transaction that begins when it is first needed, for the user's statements and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from belaypin.backends.base import AsyncTransaction, Params, Result
+from belaypin.errors import UsageError
+from belaypin.program import Program
+from belaypin.statements import refuse_transaction_control
+
+__all__ = ["AsyncWork", "OpenTransaction"]
+
+T = TypeVar("T")
+
+
+class OpenTransaction(Protocol):
+    """How to open a transaction: the backend's way, or as part of the user's own."""
+
+    def __call__(self, *, write: bool = True) -> AbstractAsyncContextManager[AsyncTransaction]: ...
+
+
+class AsyncWork:
+    """The user's side of a transaction: ``execute``, ``executemany`` and ``copy``.
+
+    The transaction begins, and its fencing is checked (``guard``), with the first statement.
+    """
+
+    def __init__(self, open_transaction: OpenTransaction) -> None:
+        self._open_transaction = open_transaction
+        self._context: AbstractAsyncContextManager[AsyncTransaction] | None = None
+        self._transaction: AsyncTransaction | None = None
+        self._ended = False
+
+    async def execute(self, sql: str, params: Params = ()) -> Result:
+        """Run one statement of yours in this transaction, in your driver's parameter style.
+
+        Returns its rows and row count. Raises SqlError if the database refuses it, and UsageError
+        for BEGIN, COMMIT or ROLLBACK: the block that gave you this object ends the transaction.
+        """
+        refuse_transaction_control(sql)
+        transaction = self._transaction or await self._begun()
+        return await transaction.execute(sql, params)
+
+    async def executemany(self, sql: str, rows: Iterable[Params]) -> None:
+        """Run one statement of yours for each row of parameters."""
+        refuse_transaction_control(sql)
+        transaction = self._transaction or await self._begun()
+        await transaction.executemany(sql, rows)
+
+    async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Add many rows to a table of yours: by COPY on PostgreSQL, else by INSERT."""
+        transaction = self._transaction or await self._begun()
+        await transaction.copy(table, columns, rows)
+
+    async def _begun(self) -> AsyncTransaction:
+        if self._transaction is None:
+            if self._ended:
+                raise UsageError("This transaction has ended; use it inside its `with` block.")
+            context = self._open_transaction()
+            self._transaction = await context.__aenter__()
+            self._context = context
+            try:
+                await self._guard(self._transaction)
+            except BaseException as error:
+                await self._end(error)
+                raise
+        return self._transaction
+
+    async def _guard(self, transaction: AsyncTransaction) -> None:
+        """Check, as the transaction's first statement, that it may write at all."""
+
+    async def _run(self, program: Program[T]) -> T:
+        return await (await self._begun()).run(program)
+
+    async def _end(self, error: BaseException | None = None) -> None:
+        """Commit, or undo all because of ``error``. Nothing happens if nothing was begun."""
+        context, self._context, self._transaction = self._context, None, None
+        self._ended = True
+        if context is not None:
+            traceback: TracebackType | None = error.__traceback__ if error else None
+            await context.__aexit__(type(error) if error else None, error, traceback)

@@ -1,0 +1,87 @@
+# Generated from src/belaypin/_async/change.py by tools/generate_sync.py; do not edit.
+"""Change detection for a whole document: is this content other than what was committed last?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Self
+
+from belaypin._sync.work import OpenTransaction, Work
+from belaypin.backends.base import Transaction
+from belaypin.errors import UsageError
+from belaypin.programs import checkpoints, leases
+from belaypin.programs.checkpoints import Kind
+from belaypin.programs.leases import Fence
+
+__all__ = ["Change"]
+
+
+class Change(AbstractContextManager["Change"]):
+    """Truthy if the content is new or changed: then process it, with ``change.tx``.
+
+    That the new content was processed is committed together with what ``tx`` wrote.
+    """
+
+    def __init__(
+        self,
+        open_transaction: OpenTransaction,
+        fence: Callable[[], Fence],
+        find_key_id: Callable[[], int],
+        content_hash: str,
+        note_unchanged: Callable[[int, str], None],
+    ) -> None:
+        self.content_hash = content_hash
+        self.kind: Kind = "unchanged"
+        """ "new" if there was no content before, else "changed" or "unchanged"."""
+        self._fence = fence
+        self._find_key_id = find_key_id
+        self._key_id = 0
+        self._open_transaction = open_transaction
+        self._note_unchanged = note_unchanged
+        self._work = _ChangeWork(open_transaction, self)
+
+    def __bool__(self) -> bool:
+        return self.kind != "unchanged"
+
+    @property
+    def tx(self) -> Work:
+        """The transaction that commits the new content together with what you write in it."""
+        if not self:
+            raise UsageError(
+                "The content is unchanged and there is nothing to write: use `if change:`"
+            )
+        return self._work
+
+    def __enter__(self) -> Self:
+        self._key_id = self._find_key_id()
+        with self._open_transaction(write=False) as transaction:
+            is_same = transaction.run(checkpoints.has_content(self._key_id, self.content_hash))
+        if not is_same:
+            self._work._begun()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._work._end(error)
+        if error is None and not self:
+            self._note_unchanged(self._key_id, self.content_hash)
+
+    def _compare(self, transaction: Transaction) -> None:
+        """Decide under the row's lock: another role may have committed this content meanwhile."""
+        transaction.run(leases.check(self._fence()))
+        self.kind = transaction.run(checkpoints.content(self._key_id, self.content_hash))
+
+
+class _ChangeWork(Work):
+    def __init__(self, open_transaction: OpenTransaction, change: Change) -> None:
+        super().__init__(open_transaction)
+        self._change = change
+
+    def _guard(self, transaction: Transaction) -> None:
+        self._change._compare(transaction)

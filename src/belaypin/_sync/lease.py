@@ -1,0 +1,259 @@
+# Generated from src/belaypin/_async/lease.py by tools/generate_sync.py; do not edit.
+"""The lease: the exclusive right to advance an entity in one role, and what it gives access to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from belaypin._sync.change import Change
+from belaypin._sync.live import Live
+from belaypin._sync.window import Window
+from belaypin.backends.base import Backend
+from belaypin.clock import jitter, monotonic_s, sleep_s, unique_id
+from belaypin.errors import Fenced, LeaseHeld, UsageError
+from belaypin.fingerprint import fingerprint
+from belaypin.heartbeat import Beat, Heartbeat
+from belaypin.intervals import Intervals
+from belaypin.keys import Key
+from belaypin.process import is_surely_dead, owner_name
+from belaypin.programs import checkpoints, coverage, leases, pages
+from belaypin.programs.leases import Fence, Grant, Holder
+from belaypin.programs.pages import OpenWindow, Stream, StreamRow
+from belaypin.times import At, Duration, duration_us, since_us, to_us
+
+__all__ = ["Lease"]
+
+_POLL_S = (0.02, 0.25)
+
+
+class Lease(AbstractContextManager["Lease"]):
+    """Who holds it may advance the entity's streams in its role; nobody else can at that time.
+
+    Use it in a ``with`` block. It renews itself until the block ends. Should it be lost all the
+    same (a pause longer than its lifetime), every write raises Fenced and changes nothing.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        heartbeat: Heartbeat,
+        key: Key,
+        role: str,
+        ttl_us: int,
+        wait_us: int,
+        limit_items: int,
+    ) -> None:
+        self.key = key
+        self.role = role
+        self._backend = backend
+        self._heartbeat = heartbeat
+        self._ttl_us = ttl_us
+        self._wait_us = wait_us
+        self._limit_items = limit_items
+        self._owner = owner_name(unique_id())
+        self._held: Fence | None = None
+        self._beat: Beat | None = None
+        self._is_lost = False
+        self._streams: dict[str, Stream] = {}
+        self._unchanged: dict[int, str] = {}
+
+    @property
+    def token(self) -> int:
+        """The fencing token: larger than that of every earlier holder of this lease."""
+        return self._fence().token
+
+    def __repr__(self) -> str:
+        state = f"token {self._held.token}" if self._held else "not held"
+        return f"<Lease on {self.key}, role {self.role}, {state}>"
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.release()
+        except Exception as release_error:
+            # The lease ends by itself when its time is up; what went wrong in the block goes first.
+            if error is None:
+                raise
+            error.add_note(f"and the lease could not be released: {release_error}")
+
+    def acquire(self) -> None:
+        """Take the lease, waiting up to ``wait_s`` for it; the ``with`` block does it.
+
+        Raises LeaseHeld, with who holds it and until when.
+        """
+        if self._held is not None:
+            raise UsageError(f"{self!r} is held already; take another with store.lease().")
+        deadline_s = monotonic_s() + self._wait_us / 1_000_000
+        with self._backend.transaction() as transaction:
+            key_id = transaction.run(checkpoints.ensure(self.key))
+        while True:
+            found = self._try(key_id, None)
+            if isinstance(found, Holder) and is_surely_dead(found.owner):
+                found = self._try(key_id, found.owner)
+            if isinstance(found, Grant):
+                break
+            self._wait(found, deadline_s)
+        self._held = Fence(self.key, key_id, self.role, self._owner, found.token)
+        self._is_lost = False
+        fence = self._held
+        self._beat = self._heartbeat.add(
+            lambda: leases.renew(fence), self._lose, self._ttl_us / 1_000_000
+        )
+
+    def release(self) -> None:
+        """End the lease for the next worker to take at once. The ``with`` block does it."""
+        fence, self._held = self._held, None
+        if fence is None:
+            return
+        if self._beat is not None:
+            self._heartbeat.remove(self._beat)
+        unchanged, self._unchanged = self._unchanged, {}
+        with self._backend.transaction() as transaction:
+            if transaction.run(leases.release(fence)):
+                for key_id, content_hash in unchanged.items():
+                    transaction.run(checkpoints.unchanged(key_id, content_hash))
+
+    def windows(
+        self,
+        stream: str,
+        *,
+        since: str | timedelta | datetime,
+        overlap: Duration = 0,
+        until: datetime | None = None,
+        settle: Duration = 0,
+        at: At | None = None,
+    ) -> Iterator[Window]:
+        """What is missing of the stream, one window after the other: gaps first, then the head.
+
+        ``since``: how far back to go: a duration ("30d"), an aware datetime, or "beginning".
+        ``overlap``: how much of what is covered the head reads again, as late items appear there;
+        the ledger recognises those that were committed. ``until``: stop at this time instead of
+        now. ``settle``: how young data may still change or come in; it is left for a later run.
+        ``at``: an item's event time (field, dotted path, or callable that returns an aware
+        datetime or ISO-8601 text with an offset). With it late items are counted, and the head
+        counts as covered only up to the latest item that the source returned, so that no clock
+        that is wrong and no lag of the source can hide an item for ever.
+
+        A window that an earlier worker of this role had begun comes first, at its cursor.
+        """
+        opened = self._stream(stream)
+        overlap_us = duration_us(overlap, "overlap")
+        settle_us = duration_us(settle, "settle")
+        row, done = self._read(opened)
+        since_at_us, settled_us = since_us(since, row.now_us), row.now_us - settle_us
+        until_us = settled_us if until is None else min(to_us(until, "until"), settled_us)
+        is_open = until is None
+        stored = row.open_windows().get(self.role)
+        begun = pages.resumable(stored, since_at_us, until_us, is_open=is_open)
+        if begun is not None:
+            view = self._window(opened, begun, stored, at)
+            yield view
+            stored = view.stored
+            _, done = self._read(opened)
+        rereads = is_open and begun is None
+        for span in coverage.plan(done, since_at_us, until_us, overlap_us, is_open=rereads):
+            caps = is_open and span.is_head and at is not None
+            view = self._window(opened, OpenWindow(*span, caps_at_newest=caps), stored, at)
+            yield view
+            stored = view.stored
+
+    def changed(self, stream: str, content: Any, *, ignore: Iterable[str] = ()) -> Change:
+        """Whether ``content`` (a JSON-like document) differs from what was committed last.
+
+        ``ignore`` names top-level fields or dotted paths that don't count, such as a fetch time.
+        Raises UsageError if the content has no canonical form (NaN, integers beyond 2^53).
+        """
+        content_hash = fingerprint(content, ignore=ignore)
+        return Change(
+            self._backend.transaction,
+            self._fence,
+            lambda: self._stream_id(stream),
+            content_hash,
+            self._unchanged.__setitem__,
+        )
+
+    def live(self, stream: str, *, at: At, settle: Duration = 0) -> Live:
+        """Listen to the stream: ``with lease.live("posts", at="created_at") as live``.
+
+        ``at`` is an event's time, as in ``windows``. ``settle`` is how late an event may still
+        come in: so much less than the time until now is covered.
+        """
+        return Live(
+            self._backend.transaction,
+            self._fence,
+            lambda: self._stream(stream),
+            at,
+            duration_us(settle, "settle"),
+        )
+
+    def _try(self, key_id: int, dead_owner: str | None) -> Grant | Holder:
+        with self._backend.transaction() as transaction:
+            return transaction.run(
+                leases.acquire(key_id, self.role, self._owner, self._ttl_us, dead_owner)
+            )
+
+    def _wait(self, holder: Holder, deadline_s: float) -> None:
+        left_s = deadline_s - monotonic_s()
+        expires_s = (holder.expires_us - holder.now_us) / 1_000_000
+        if left_s <= 0:
+            raise LeaseHeld(
+                f"{self.key} (role {self.role}) is held by {holder.owner} with token "
+                f"{holder.token}, for another {expires_s:.1f} s unless it is renewed. Work on "
+                f"another entity, or pass wait_s to wait for it."
+            )
+        pause_s = min(jitter(*_POLL_S), left_s, max(expires_s, _POLL_S[0]))
+        sleep_s(pause_s)
+
+    def _window(
+        self, stream: Stream, window: OpenWindow, stored: OpenWindow | None, at: At | None
+    ) -> Window:
+        return Window(self._backend.transaction, self._fence, stream, window, stored, at)
+
+    def _read(self, stream: Stream) -> tuple[StreamRow, Intervals]:
+        with self._backend.transaction(write=False) as transaction:
+            row = transaction.run(pages.read(stream))
+            return row, transaction.run(coverage.covered(stream.key_id, row.generation))
+
+    def _stream(self, name: str) -> Stream:
+        if name not in self._streams:
+            key, key_id = self.key.child(name), self._stream_id(name)
+            self._streams[name] = Stream(key, key_id, self._limit_items)
+        return self._streams[name]
+
+    def _stream_id(self, name: str) -> int:
+        if name in self._streams:
+            return self._streams[name].key_id
+        key = self.key.child(name)
+        self._fence()
+        with self._backend.transaction(write=False) as transaction:
+            found = transaction.run(checkpoints.find(key))
+        if found is not None:
+            return found
+        with self._backend.transaction() as transaction:
+            return transaction.run(checkpoints.ensure(key))
+
+    def _fence(self) -> Fence:
+        if self._held is None:
+            raise UsageError(f"The lease on {self.key} is not held: use `with store.lease(...)`.")
+        if self._is_lost:
+            raise Fenced(
+                f"The lease on {self.key} (role {self.role}, token {self._held.token}) was lost: "
+                f"this worker stood still for longer than its lifetime, and another took over. "
+                f"Nothing was written. Stop this work, or take a new lease to go on."
+            )
+        return self._held
+
+    def _lose(self) -> None:
+        self._is_lost = True

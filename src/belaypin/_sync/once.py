@@ -1,0 +1,155 @@
+# Generated from src/belaypin/_async/once.py by tools/generate_sync.py; do not edit.
+"""Operations: run something once under a stable id, whoever asks and however often."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Self
+
+from belaypin._sync.work import OpenTransaction, Work
+from belaypin.backends.base import Transaction
+from belaypin.clock import jitter, monotonic_s, sleep_s, unique_id
+from belaypin.codec import decode_frame, dump_state, encode_frame, load_state
+from belaypin.errors import BelaypinError, OperationRunning, UsageError
+from belaypin.heartbeat import Beat, Heartbeat
+from belaypin.process import is_surely_dead, owner_name
+from belaypin.programs import operations
+from belaypin.programs.operations import Claim, OperationRow
+
+__all__ = ["Once"]
+
+_POLL_S = (0.02, 0.25)
+_MAX_ERROR_CHARS = 8_000
+
+
+class Once(AbstractContextManager["Once"]):
+    """Truthy if the operation is ours to run now; falsy if it was done before: read ``result``.
+
+    What you write with ``tx``, and the ``result`` that you set, are committed together with the
+    fact that the operation is done. Effects outside the database happen at least once: send them
+    ``operation_id``, which is the same on every attempt. If the block ends with an exception, the
+    attempt and its error are kept, and the next call runs it again.
+    """
+
+    def __init__(
+        self,
+        open_transaction: OpenTransaction,
+        heartbeat: Heartbeat | None,
+        operation_id: str,
+        request: str | None,
+        ttl_us: int,
+        wait_us: int,
+    ) -> None:
+        self.operation_id = operation_id
+        self.result: Any = None
+        """What the operation returned: set it in the block; read it when it was done before."""
+        self.attempt = 0
+        self._open_transaction = open_transaction
+        self._heartbeat = heartbeat
+        self._request = request
+        self._ttl_us = ttl_us
+        self._wait_us = wait_us
+        self._claim: Claim | None = None
+        self._beat: Beat | None = None
+        self._work = _OnceWork(open_transaction, self)
+
+    def __bool__(self) -> bool:
+        return self._claim is not None
+
+    @property
+    def tx(self) -> Work:
+        """The transaction that commits the operation together with what you write in it."""
+        if self._claim is None:
+            raise UsageError(
+                f"Operation {self.operation_id!r} was done before, so there is nothing to write: "
+                f"use `if op:`, and op.result otherwise."
+            )
+        return self._work
+
+    def __enter__(self) -> Self:
+        deadline_s = monotonic_s() + self._wait_us / 1_000_000
+        owner = owner_name(unique_id())
+        while True:
+            found = self._try(owner, None)
+            if isinstance(found, OperationRow) and found.status == "running":
+                if is_surely_dead(found.owner):
+                    found = self._try(owner, found.owner)
+                if isinstance(found, OperationRow) and found.status == "running":
+                    self._wait(found, deadline_s)
+                    continue
+            break
+        if isinstance(found, Claim):
+            self._begin(found)
+        elif found.result is not None:
+            frame = decode_frame(found.result, what=f"result of operation {self.operation_id!r}")
+            self.result = load_state(frame.raw, object)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        claim = self._claim
+        if claim is None:
+            return
+        try:
+            if error is None:
+                frame = encode_frame(dump_state(self.result))
+                self._work._run(operations.complete(claim, frame))
+                self._work._end()
+                return
+        except BaseException as failure:
+            self._work._end(failure)
+            self._fail(claim, failure)
+            raise
+        finally:
+            if self._beat is not None and self._heartbeat is not None:
+                self._heartbeat.remove(self._beat)
+        self._work._end(error)
+        self._fail(claim, error)
+
+    def _begin(self, claim: Claim) -> None:
+        self._claim, self.attempt = claim, claim.attempt
+        if self._heartbeat is not None:
+            self._beat = self._heartbeat.add(
+                lambda: operations.renew(claim), lambda: None, self._ttl_us / 1_000_000
+            )
+
+    def _try(self, owner: str, dead_owner: str | None) -> Claim | OperationRow:
+        with self._open_transaction() as transaction:
+            return transaction.run(
+                operations.claim(self.operation_id, self._request, owner, self._ttl_us, dead_owner)
+            )
+
+    def _wait(self, row: OperationRow, deadline_s: float) -> None:
+        left_s = deadline_s - monotonic_s()
+        if left_s <= 0:
+            raise OperationRunning(
+                f"Operation {self.operation_id!r} is being run by {row.owner} (attempt "
+                f"{row.attempts}). Pass wait_s to wait for its result, or ask again later."
+            )
+        pause_s = min(jitter(*_POLL_S), left_s)
+        sleep_s(pause_s)
+
+    def _fail(self, claim: Claim, error: BaseException) -> None:
+        """Keep the error, in a transaction of its own: the one that failed can't hold it."""
+        text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS].replace("\0", "\\0")
+        try:
+            with self._open_transaction() as transaction:
+                transaction.run(operations.fail(claim, text))
+        except BelaypinError as second:
+            # Not kept: then the attempt ends when its time is up. The user's error goes first.
+            error.add_note(f"and the failed attempt could not be recorded: {second}")
+
+
+class _OnceWork(Work):
+    def __init__(self, open_transaction: OpenTransaction, once: Once) -> None:
+        super().__init__(open_transaction)
+        self._once = once
+
+    def _guard(self, transaction: Transaction) -> None:
+        assert self._once._claim is not None
+        transaction.run(operations.check(self._once._claim))

@@ -1,0 +1,111 @@
+# Generated from src/belaypin/_async/store.py by tools/generate_sync.py; do not edit.
+"""The store: everything that belaypin keeps, in one database; where leases come from."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Self
+
+from belaypin._sync.joined import Joined
+from belaypin._sync.lease import Lease
+from belaypin._sync.records import Records
+from belaypin.backends.base import Backend, Params, Result, Transaction
+from belaypin.catalog import migrations
+from belaypin.clock import unique_id
+from belaypin.errors import UsageError
+from belaypin.heartbeat import Heartbeat
+from belaypin.keys import Key
+from belaypin.membership import LIMIT_ITEMS
+from belaypin.programs.migrations import apply, pending
+from belaypin.statements import refuse_transaction_control
+from belaypin.times import Duration, duration_us
+
+__all__ = ["Store"]
+
+_MIN_TTL_US = 50_000
+
+
+class Store(Records, AbstractContextManager["Store"]):
+    """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
+
+    def __init__(self, backend: Backend, *, limit_items: int = LIMIT_ITEMS) -> None:
+        self._backend = backend
+        self._limit_items = limit_items
+        self._heartbeat = Heartbeat(backend.side)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection. Leases that are still held end when their time is up."""
+        self._heartbeat.stop()
+        self._backend.close()
+
+    def lease(
+        self,
+        pipeline: str,
+        entity: str,
+        *,
+        role: str = "main",
+        ttl_s: Duration = 30,
+        wait_s: Duration = 0,
+    ) -> Lease:
+        """The exclusive right to advance an entity: ``with store.lease(...) as lease``.
+
+        ``role``: leases of different roles (say "main" and "live") may be held at once and share
+        the entity's streams. ``ttl_s``: seconds after which a holder that no longer renews counts
+        as gone. A process that died on this same machine counts as gone at once. ``wait_s``:
+        seconds to wait for another holder before LeaseHeld is raised.
+        """
+        ttl_us = duration_us(ttl_s, "ttl_s")
+        if ttl_us < _MIN_TTL_US:
+            raise UsageError("ttl_s must be at least 0.05: a heartbeat has to fit in three times.")
+        key = Key(pipeline, entity)
+        if not entity:
+            raise UsageError("A lease needs an entity: store.lease('social', 'user:7').")
+        # A role becomes part of a key, so it has to be fit to be one.
+        Key(role)
+        return Lease(
+            self._backend,
+            self._heartbeat,
+            key,
+            role,
+            ttl_us,
+            duration_us(wait_s, "wait_s"),
+            self._limit_items,
+        )
+
+    def joined(self, connection: Any) -> Joined:
+        """The store's reads and writes inside the open transaction of your own connection.
+
+        Takes a connection of sqlite3 or psycopg, or a connection or session of SQLAlchemy, in the
+        colour of this store (sync or async). Raises UsageError for anything else.
+        """
+        return Joined(connection, self._backend.dialect, self._backend.pinned_clock)
+
+    def execute(self, sql: str, params: Params = ()) -> Result:
+        """Run one statement of your own in a transaction of its own, such as CREATE TABLE."""
+        refuse_transaction_control(sql)
+        with self._open() as transaction:
+            return transaction.execute(sql, params)
+
+    def _migrate(self) -> None:
+        steps = migrations(self._backend.dialect)
+        missing = self._run(pending(steps), write=False)
+        for step in missing:
+            self._run(apply(step, steps, unique_id()))
+
+    def _open(self, *, write: bool = True) -> AbstractContextManager[Transaction]:
+        return self._backend.transaction(write=write)
+
+    def _heartbeat_for_once(self) -> Heartbeat | None:
+        return self._heartbeat

@@ -1,0 +1,86 @@
+# Generated from src/belaypin/_async/work.py by tools/generate_sync.py; do not edit.
+"""Work: a transaction that begins when it is first needed, for the user's statements and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from belaypin.backends.base import Params, Result, Transaction
+from belaypin.errors import UsageError
+from belaypin.program import Program
+from belaypin.statements import refuse_transaction_control
+
+__all__ = ["OpenTransaction", "Work"]
+
+T = TypeVar("T")
+
+
+class OpenTransaction(Protocol):
+    """How to open a transaction: the backend's way, or as part of the user's own."""
+
+    def __call__(self, *, write: bool = True) -> AbstractContextManager[Transaction]: ...
+
+
+class Work:
+    """The user's side of a transaction: ``execute``, ``executemany`` and ``copy``.
+
+    The transaction begins, and its fencing is checked (``guard``), with the first statement.
+    """
+
+    def __init__(self, open_transaction: OpenTransaction) -> None:
+        self._open_transaction = open_transaction
+        self._context: AbstractContextManager[Transaction] | None = None
+        self._transaction: Transaction | None = None
+        self._ended = False
+
+    def execute(self, sql: str, params: Params = ()) -> Result:
+        """Run one statement of yours in this transaction, in your driver's parameter style.
+
+        Returns its rows and row count. Raises SqlError if the database refuses it, and UsageError
+        for BEGIN, COMMIT or ROLLBACK: the block that gave you this object ends the transaction.
+        """
+        refuse_transaction_control(sql)
+        transaction = self._transaction or self._begun()
+        return transaction.execute(sql, params)
+
+    def executemany(self, sql: str, rows: Iterable[Params]) -> None:
+        """Run one statement of yours for each row of parameters."""
+        refuse_transaction_control(sql)
+        transaction = self._transaction or self._begun()
+        transaction.executemany(sql, rows)
+
+    def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Add many rows to a table of yours: by COPY on PostgreSQL, else by INSERT."""
+        transaction = self._transaction or self._begun()
+        transaction.copy(table, columns, rows)
+
+    def _begun(self) -> Transaction:
+        if self._transaction is None:
+            if self._ended:
+                raise UsageError("This transaction has ended; use it inside its `with` block.")
+            context = self._open_transaction()
+            self._transaction = context.__enter__()
+            self._context = context
+            try:
+                self._guard(self._transaction)
+            except BaseException as error:
+                self._end(error)
+                raise
+        return self._transaction
+
+    def _guard(self, transaction: Transaction) -> None:
+        """Check, as the transaction's first statement, that it may write at all."""
+
+    def _run(self, program: Program[T]) -> T:
+        return self._begun().run(program)
+
+    def _end(self, error: BaseException | None = None) -> None:
+        """Commit, or undo all because of ``error``. Nothing happens if nothing was begun."""
+        context, self._context, self._transaction = self._context, None, None
+        self._ended = True
+        if context is not None:
+            traceback: TracebackType | None = error.__traceback__ if error else None
+            context.__exit__(type(error) if error else None, error, traceback)

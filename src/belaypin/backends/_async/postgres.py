@@ -1,0 +1,201 @@
+"""PostgreSQL through psycopg 3 and its pool."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from belaypin.backends.base import Backend, Params, Result
+from belaypin.backends.postgres import BEGIN_READ, BEGIN_WRITE, copy_statement, translate
+from belaypin.catalog import Catalog, Dialect
+from belaypin.errors import SqlError, StoreClosed, StoreUnavailable
+from belaypin.program import Program, Rows, Statement
+
+__all__ = ["AsyncPostgresBackend", "AsyncPostgresTransaction"]
+
+T = TypeVar("T")
+
+_POOL_CONNECTIONS = 8
+_CONNECT_TIMEOUT_S = 10.0
+
+
+class AsyncPostgresTransaction:
+    """An open transaction on one connection."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any], catalog: Catalog) -> None:
+        self.connection = connection
+        self._catalog = catalog
+
+    async def run(self, program: Program[T]) -> T:
+        try:
+            statement = next(program)
+            while True:
+                statement = program.send(await self._statement(statement))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        except psycopg.Error as error:
+            raise translate(error) from error
+        finally:
+            program.close()
+
+    async def execute(self, sql: str, params: Params = ()) -> Result:
+        try:
+            cursor = await self.connection.execute(sql, params or None)
+            return Result(await cursor.fetchall() if cursor.description else [], cursor.rowcount)
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+    async def executemany(self, sql: str, rows: Iterable[Params]) -> None:
+        try:
+            await self.connection.cursor().executemany(sql, rows)
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+    async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        try:
+            async with self.connection.cursor().copy(copy_statement(table, columns)) as copying:
+                for row in rows:
+                    await copying.write_row(row)
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+    async def _statement(self, statement: Statement) -> Rows:
+        cursor = await self.connection.execute(*self._catalog.bind(statement))
+        return await cursor.fetchall() if cursor.description else []
+
+
+class AsyncPostgresBackend:
+    """A PostgreSQL database. ``aopen`` it before use."""
+
+    dialect: Dialect = "postgres"
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        pinned_clock: Callable[[], int] | None = None,
+        connections: int = _POOL_CONNECTIONS,
+    ) -> None:
+        self.pinned_clock = pinned_clock
+        self.catalog = Catalog("postgres", "pyformat", pinned_clock=pinned_clock)
+        self._conninfo = conninfo
+        self._pid = os.getpid()
+        self._pool = AsyncConnectionPool(
+            conninfo,
+            min_size=0,
+            max_size=connections,
+            open=False,
+            timeout=_CONNECT_TIMEOUT_S,
+            reconnect_timeout=_CONNECT_TIMEOUT_S,
+            kwargs={"autocommit": True},  # we say BEGIN and COMMIT ourselves
+            num_workers=1,
+        )
+
+    async def aopen(self) -> None:
+        """Connect once, so that a wrong URL is told now, with the server's own words."""
+        try:
+            connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+            await connection.close()
+        except psycopg.Error as error:
+            raise translate(error, "connecting") from error
+        await self._pool.open()
+
+    @asynccontextmanager
+    async def transaction(self, *, write: bool = True) -> AsyncIterator[AsyncPostgresTransaction]:
+        connection = await self._begin(BEGIN_WRITE if write else BEGIN_READ)
+        try:
+            try:
+                yield AsyncPostgresTransaction(connection, self.catalog)
+            except BaseException:
+                await _rollback(connection)
+                raise
+            await _commit(connection)
+        finally:
+            await self._pool.putconn(connection)
+
+    def side(self) -> Backend:
+        from belaypin.backends._sync.postgres import PostgresBackend
+
+        backend = PostgresBackend(self._conninfo, pinned_clock=self.pinned_clock, connections=1)
+        backend.open()
+        return backend
+
+    async def aclose(self) -> None:
+        await self._pool.close()
+
+    async def _begin(self, begin: str) -> psycopg.AsyncConnection[Any]:
+        """A connection with a transaction begun; those that the server dropped are replaced."""
+        if self._pid != os.getpid():
+            raise StoreClosed(
+                "This process was forked from the one that opened the store, and a database "
+                "connection can't be shared. Call belaypin.open() again in this process."
+            )
+        tries_left = _POOL_CONNECTIONS + 1
+        while True:
+            connection = await self._checkout()
+            try:
+                await connection.execute(begin)
+            except BaseException as error:
+                await connection.close()
+                await self._pool.putconn(connection)
+                tries_left -= 1
+                if not isinstance(error, psycopg.OperationalError):
+                    raise
+                if not tries_left:
+                    raise translate(error) from error
+            else:
+                return connection
+
+    async def _checkout(self) -> psycopg.AsyncConnection[Any]:
+        try:
+            return await self._pool.getconn()
+        except PoolTimeout as error:
+            raise StoreUnavailable(
+                f"No connection to PostgreSQL within {_CONNECT_TIMEOUT_S:g} s. Check that the "
+                f"server runs and accepts connections, then run again."
+            ) from error
+        except psycopg.Error as error:  # PoolClosed among them
+            if self._pool.closed:
+                raise StoreClosed(
+                    "The store was closed. Open it again with belaypin.open()."
+                ) from error
+            raise translate(error) from error
+
+
+async def _commit(connection: psycopg.AsyncConnection[Any]) -> None:
+    """COMMIT, unless the transaction has failed or was ended: PostgreSQL would not say so."""
+    status = connection.info.transaction_status
+    if status == TransactionStatus.INTRANS:
+        try:
+            await connection.execute("COMMIT")
+        except psycopg.Error as error:
+            raise translate(error, "committing") from error
+        return
+    if status == TransactionStatus.UNKNOWN:
+        raise StoreUnavailable("The connection to PostgreSQL was lost. Run again.")
+    await _rollback(connection)
+    if status == TransactionStatus.INERROR:
+        raise SqlError(
+            "An earlier statement of this transaction failed, so nothing of it was committed. Let "
+            "its exception through, or guard the statement with a SAVEPOINT."
+        )
+    raise SqlError(
+        "A statement ended the transaction that belaypin had opened (COMMIT or ROLLBACK). Take it "
+        "out: the commit block ends it by itself."
+    )
+
+
+async def _rollback(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Undo what is open; a connection that can't is closed, which undoes it as well."""
+    try:
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            await connection.execute("ROLLBACK")
+    except psycopg.Error:
+        await connection.close()

@@ -1,0 +1,202 @@
+# Generated from src/belaypin/backends/_async/postgres.py by tools/generate_sync.py; do not edit.
+"""PostgreSQL through psycopg 3 and its pool."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from belaypin.backends.base import Backend, Params, Result
+from belaypin.backends.postgres import BEGIN_READ, BEGIN_WRITE, copy_statement, translate
+from belaypin.catalog import Catalog, Dialect
+from belaypin.errors import SqlError, StoreClosed, StoreUnavailable
+from belaypin.program import Program, Rows, Statement
+
+__all__ = ["PostgresBackend", "PostgresTransaction"]
+
+T = TypeVar("T")
+
+_POOL_CONNECTIONS = 8
+_CONNECT_TIMEOUT_S = 10.0
+
+
+class PostgresTransaction:
+    """An open transaction on one connection."""
+
+    def __init__(self, connection: psycopg.Connection[Any], catalog: Catalog) -> None:
+        self.connection = connection
+        self._catalog = catalog
+
+    def run(self, program: Program[T]) -> T:
+        try:
+            statement = next(program)
+            while True:
+                statement = program.send(self._statement(statement))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        except psycopg.Error as error:
+            raise translate(error) from error
+        finally:
+            program.close()
+
+    def execute(self, sql: str, params: Params = ()) -> Result:
+        try:
+            cursor = self.connection.execute(sql, params or None)
+            return Result(cursor.fetchall() if cursor.description else [], cursor.rowcount)
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+    def executemany(self, sql: str, rows: Iterable[Params]) -> None:
+        try:
+            self.connection.cursor().executemany(sql, rows)
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+    def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        try:
+            with self.connection.cursor().copy(copy_statement(table, columns)) as copying:
+                for row in rows:
+                    copying.write_row(row)
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+    def _statement(self, statement: Statement) -> Rows:
+        cursor = self.connection.execute(*self._catalog.bind(statement))
+        return cursor.fetchall() if cursor.description else []
+
+
+class PostgresBackend:
+    """A PostgreSQL database. ``open`` it before use."""
+
+    dialect: Dialect = "postgres"
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        pinned_clock: Callable[[], int] | None = None,
+        connections: int = _POOL_CONNECTIONS,
+    ) -> None:
+        self.pinned_clock = pinned_clock
+        self.catalog = Catalog("postgres", "pyformat", pinned_clock=pinned_clock)
+        self._conninfo = conninfo
+        self._pid = os.getpid()
+        self._pool = ConnectionPool(
+            conninfo,
+            min_size=0,
+            max_size=connections,
+            open=False,
+            timeout=_CONNECT_TIMEOUT_S,
+            reconnect_timeout=_CONNECT_TIMEOUT_S,
+            kwargs={"autocommit": True},  # we say BEGIN and COMMIT ourselves
+            num_workers=1,
+        )
+
+    def open(self) -> None:
+        """Connect once, so that a wrong URL is told now, with the server's own words."""
+        try:
+            connection = psycopg.Connection.connect(self._conninfo, autocommit=True)
+            connection.close()
+        except psycopg.Error as error:
+            raise translate(error, "connecting") from error
+        self._pool.open()
+
+    @contextmanager
+    def transaction(self, *, write: bool = True) -> Iterator[PostgresTransaction]:
+        connection = self._begin(BEGIN_WRITE if write else BEGIN_READ)
+        try:
+            try:
+                yield PostgresTransaction(connection, self.catalog)
+            except BaseException:
+                _rollback(connection)
+                raise
+            _commit(connection)
+        finally:
+            self._pool.putconn(connection)
+
+    def side(self) -> Backend:
+        from belaypin.backends._sync.postgres import PostgresBackend
+
+        backend = PostgresBackend(self._conninfo, pinned_clock=self.pinned_clock, connections=1)
+        backend.open()
+        return backend
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _begin(self, begin: str) -> psycopg.Connection[Any]:
+        """A connection with a transaction begun; those that the server dropped are replaced."""
+        if self._pid != os.getpid():
+            raise StoreClosed(
+                "This process was forked from the one that opened the store, and a database "
+                "connection can't be shared. Call belaypin.open() again in this process."
+            )
+        tries_left = _POOL_CONNECTIONS + 1
+        while True:
+            connection = self._checkout()
+            try:
+                connection.execute(begin)
+            except BaseException as error:
+                connection.close()
+                self._pool.putconn(connection)
+                tries_left -= 1
+                if not isinstance(error, psycopg.OperationalError):
+                    raise
+                if not tries_left:
+                    raise translate(error) from error
+            else:
+                return connection
+
+    def _checkout(self) -> psycopg.Connection[Any]:
+        try:
+            return self._pool.getconn()
+        except PoolTimeout as error:
+            raise StoreUnavailable(
+                f"No connection to PostgreSQL within {_CONNECT_TIMEOUT_S:g} s. Check that the "
+                f"server runs and accepts connections, then run again."
+            ) from error
+        except psycopg.Error as error:  # PoolClosed among them
+            if self._pool.closed:
+                raise StoreClosed(
+                    "The store was closed. Open it again with belaypin.open()."
+                ) from error
+            raise translate(error) from error
+
+
+def _commit(connection: psycopg.Connection[Any]) -> None:
+    """COMMIT, unless the transaction has failed or was ended: PostgreSQL would not say so."""
+    status = connection.info.transaction_status
+    if status == TransactionStatus.INTRANS:
+        try:
+            connection.execute("COMMIT")
+        except psycopg.Error as error:
+            raise translate(error, "committing") from error
+        return
+    if status == TransactionStatus.UNKNOWN:
+        raise StoreUnavailable("The connection to PostgreSQL was lost. Run again.")
+    _rollback(connection)
+    if status == TransactionStatus.INERROR:
+        raise SqlError(
+            "An earlier statement of this transaction failed, so nothing of it was committed. Let "
+            "its exception through, or guard the statement with a SAVEPOINT."
+        )
+    raise SqlError(
+        "A statement ended the transaction that belaypin had opened (COMMIT or ROLLBACK). Take it "
+        "out: the commit block ends it by itself."
+    )
+
+
+def _rollback(connection: psycopg.Connection[Any]) -> None:
+    """Undo what is open; a connection that can't is closed, which undoes it as well."""
+    try:
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            connection.execute("ROLLBACK")
+    except psycopg.Error:
+        connection.close()

@@ -1,0 +1,88 @@
+"""What a backend is: something that opens transactions, in which programs and users' SQL run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+from belaypin.catalog import Dialect
+from belaypin.program import Program
+
+__all__ = ["AsyncBackend", "AsyncTransaction", "Backend", "Result", "Transaction"]
+
+T = TypeVar("T")
+Params = Sequence[Any] | dict[str, Any]
+
+
+class Result:
+    """What a statement returned: its ``rows`` and ``rowcount`` (-1: the driver can't tell)."""
+
+    __slots__ = ("_next", "rowcount", "rows")
+
+    def __init__(self, rows: list[tuple[Any, ...]], rowcount: int) -> None:
+        self.rows = rows
+        self.rowcount = rowcount
+        self._next = 0
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row, or None after the last."""
+        if self._next >= len(self.rows):
+            return None
+        self._next += 1
+        return self.rows[self._next - 1]
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """The rows that ``fetchone`` has not returned yet."""
+        rest, self._next = self.rows[self._next :], len(self.rows)
+        return rest
+
+
+class Transaction(Protocol):
+    """An open transaction: programs, and the user's own statements, in one."""
+
+    def run(self, program: Program[T]) -> T: ...
+    def execute(self, sql: str, params: Params = ()) -> Result: ...
+    def executemany(self, sql: str, rows: Iterable[Params]) -> None: ...
+    def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None: ...
+
+
+class Backend(Protocol):
+    """A database: ``transaction`` commits when its block ends, and undoes all on an exception."""
+
+    dialect: Dialect
+    pinned_clock: Callable[[], int] | None
+
+    def transaction(self, *, write: bool = True) -> AbstractContextManager[Transaction]: ...
+    def side(self) -> Backend: ...
+    def close(self) -> None: ...
+
+
+class AsyncTransaction(Protocol):
+    """``Transaction``, awaited."""
+
+    async def run(self, program: Program[T]) -> T: ...
+    async def execute(self, sql: str, params: Params = ()) -> Result: ...
+    async def executemany(self, sql: str, rows: Iterable[Params]) -> None: ...
+    async def copy(
+        self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+    ) -> None: ...
+
+
+class AsyncBackend(Protocol):
+    """``Backend``, awaited. Its ``side`` is not: the heartbeat runs in a thread of its own."""
+
+    dialect: Dialect
+    pinned_clock: Callable[[], int] | None
+
+    def transaction(
+        self, *, write: bool = True
+    ) -> AbstractAsyncContextManager[AsyncTransaction]: ...
+    def side(self) -> Backend: ...
+    async def aclose(self) -> None: ...

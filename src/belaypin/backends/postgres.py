@@ -1,0 +1,65 @@
+"""What the sync and the async PostgreSQL backend share: errors in our words, and COPY's text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psycopg
+from psycopg import sql
+
+from belaypin.errors import (
+    BelaypinError,
+    CorruptRecord,
+    SqlError,
+    StoreBusy,
+    StoreFull,
+    StoreUnavailable,
+)
+
+__all__ = ["BEGIN_READ", "BEGIN_WRITE", "copy_statement", "translate"]
+
+# Said in full: a server's or role's defaults must not change what our programs rely on.
+BEGIN_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+def copy_statement(table: str, columns: Sequence[str]) -> sql.Composed:
+    """COPY into a table, which may be named with its schema."""
+    return sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier(*table.split(".")), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+
+
+def translate(error: psycopg.Error, doing: str = "") -> BelaypinError:
+    """The driver's error as ours, which says what to do next."""
+    state = error.sqlstate or ("08000" if isinstance(error, psycopg.OperationalError) else "")
+    kind, advice = _advice(state)
+    where = f" while {doing}" if doing else ""
+    return kind(f"PostgreSQL says: {str(error).strip() or type(error).__name__}{where}. {advice}")
+
+
+def _advice(state: str) -> tuple[type[BelaypinError], str]:
+    for prefix, kind, advice in _BY_STATE:
+        if state.startswith(prefix):
+            return kind, advice
+    return SqlError, "Fix the statement; its transaction was undone."
+
+
+_BY_STATE: tuple[tuple[str, type[BelaypinError], str], ...] = (
+    ("40001", StoreBusy, "Transactions met on the same rows; run this one again."),
+    ("40P01", StoreBusy, "A deadlock was broken; run this transaction again."),
+    ("55P03", StoreBusy, "A row stayed locked for too long; try again."),
+    ("57014", StoreBusy, "The statement was cancelled (a timeout, or by hand); try again."),
+    (
+        "53",
+        StoreFull,
+        "The server is out of disk, memory or connections. What was committed is safe.",
+    ),
+    ("25006", StoreFull, "The server or transaction is read-only. Connect to the primary."),
+    ("XX00", CorruptRecord, "The server reports damaged data. Stop writing and restore a backup."),
+    ("08", StoreUnavailable, "Check that the server runs and the URL is right, then run again."),
+    ("28", StoreUnavailable, "Check the user, password and pg_hba.conf of the server."),
+    ("3D000", StoreUnavailable, "Create that database first, or correct the URL."),
+    ("57P", StoreUnavailable, "The server is shutting down or starting; run again in a moment."),
+    ("42501", StoreUnavailable, "Grant this role the right to use (and create) belaypin's tables."),
+)

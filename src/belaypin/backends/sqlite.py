@@ -1,0 +1,322 @@
+"""SQLite through the standard library's driver: one file, many readers, one writer at a time.
+
+Every transaction that writes begins with BEGIN IMMEDIATE, so that it can't fail half-way because
+somebody else wrote first. Commits are durable (synchronous=FULL) before they return.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from belaypin.backends.base import Params, Result
+from belaypin.catalog import Catalog, Dialect
+from belaypin.errors import (
+    BelaypinError,
+    CorruptRecord,
+    SqlError,
+    StoreBusy,
+    StoreClosed,
+    StoreFull,
+    StoreUnavailable,
+    UsageError,
+)
+from belaypin.program import Program, Rows, Statement, drive
+
+__all__ = [
+    "SqliteBackend",
+    "SqliteTransaction",
+    "has_safe_wal",
+    "quoted",
+    "translate",
+    "translated",
+]
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_S = 30.0
+_IDLE_CONNECTIONS = 4
+_MEMORY = ":memory:"
+
+
+class SqliteTransaction:
+    """An open transaction on one connection."""
+
+    def __init__(self, connection: sqlite3.Connection, catalog: Catalog, *, write: bool) -> None:
+        self.connection = connection
+        self.write = write
+        self._catalog = catalog
+
+    def run(self, program: Program[T]) -> T:
+        with translated():
+            return drive(program, self._statement)
+
+    def execute(self, sql: str, params: Params = ()) -> Result:
+        # Called once per item by many loops, so without a context manager's cost.
+        try:
+            cursor = self.connection.execute(sql, params)
+            return Result(cursor.fetchall() if cursor.description else [], cursor.rowcount)
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise translate(error, "") from error
+
+    def executemany(self, sql: str, rows: Iterable[Params]) -> None:
+        with translated():
+            self.connection.executemany(sql, rows)
+
+    def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        names = ", ".join(map(quoted, columns))
+        marks = ", ".join("?" * len(columns))
+        self.executemany(f"INSERT INTO {quoted(table)} ({names}) VALUES ({marks})", rows)
+
+    def _statement(self, statement: Statement) -> Rows:
+        return self.connection.execute(*self._catalog.bind(statement)).fetchall()
+
+
+class SqliteBackend:
+    """An SQLite file, or a database in memory (one connection that all threads share in turn)."""
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        pinned_clock: Callable[[], int] | None = None,
+    ) -> None:
+        self.path = path
+        self.pinned_clock = pinned_clock
+        self.catalog = Catalog("sqlite", pinned_clock=pinned_clock)
+        self._busy_timeout_s = busy_timeout_s
+        self._idle: list[sqlite3.Connection] = []
+        self._pid = os.getpid()
+        self._closed = False
+        self._turn = _Turn(busy_timeout_s)
+        if self.is_memory:
+            self._idle.append(self._connect())
+        else:
+            self._give_back(self._connect())
+
+    @property
+    def is_memory(self) -> bool:
+        return self.path == _MEMORY
+
+    def is_owned_by(self, owner: int) -> bool:
+        """Whether this thread or task has a writing transaction open."""
+        return self._turn.owner == owner
+
+    @contextmanager
+    def transaction(self, *, write: bool = True) -> Iterator[SqliteTransaction]:
+        transaction = self.begin(write=write, owner=threading.get_ident())
+        try:
+            yield transaction
+        except BaseException:
+            self.rollback(transaction)
+            raise
+        self.commit(transaction)
+
+    def side(self) -> SqliteBackend:
+        """A backend for the heartbeat, that the work's transactions don't keep waiting in line."""
+        if self.is_memory:
+            return self
+        return SqliteBackend(
+            self.path,
+            busy_timeout_s=self._busy_timeout_s,
+            pinned_clock=self.pinned_clock,
+        )
+
+    def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def begin(self, *, write: bool, owner: int) -> SqliteTransaction:
+        """Open a transaction for ``owner`` (a thread or task), who may have one writing at a time."""
+        self._check_open()
+        waits = write or self.is_memory
+        if waits:
+            self._turn.take(owner)
+        try:
+            connection = self._idle.pop() if self._idle else self._connect()
+            try:
+                with translated():
+                    connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            except BaseException:
+                self._give_back(connection)
+                raise
+        except BaseException:
+            if waits:
+                self._turn.give()
+            raise
+        return SqliteTransaction(connection, self.catalog, write=write)
+
+    def commit(self, transaction: SqliteTransaction) -> None:
+        """Make the transaction durable; on an error, undo it and raise."""
+        connection = transaction.connection
+        try:
+            if not connection.in_transaction:
+                raise SqlError(
+                    "A statement ended the transaction that belaypin had opened (COMMIT, ROLLBACK "
+                    "or ON CONFLICT ROLLBACK). Take it out: the commit block ends it by itself."
+                )
+            with translated():
+                connection.execute("COMMIT")
+        except BaseException:
+            self.rollback(transaction)
+            raise
+        self._finish(transaction)
+
+    def rollback(self, transaction: SqliteTransaction) -> None:
+        """Undo the transaction. A connection that can't even do that is thrown away."""
+        connection = transaction.connection
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            if not self.is_memory:
+                connection.close()
+                self._turn.give() if transaction.write else None
+                return
+        self._finish(transaction)
+
+    def _finish(self, transaction: SqliteTransaction) -> None:
+        self._give_back(transaction.connection)
+        if transaction.write or self.is_memory:
+            self._turn.give()
+
+    def _connect(self) -> sqlite3.Connection:
+        with translated(f"opening {self.path}"):
+            connection = sqlite3.connect(
+                self.path,
+                timeout=self._busy_timeout_s,
+                isolation_level=None,  # we say BEGIN and COMMIT ourselves
+                check_same_thread=False,  # a connection serves one transaction at a time
+                cached_statements=256,
+            )
+            try:
+                _configure(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if self._closed or (len(self._idle) >= _IDLE_CONNECTIONS and not self.is_memory):
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def _check_open(self) -> None:
+        if self._pid != os.getpid():
+            raise StoreClosed(
+                "This process was forked from the one that opened the store, and a database "
+                "connection can't be shared. Call belaypin.open() again in this process."
+            )
+        if self._closed:
+            raise StoreClosed("The store was closed. Open it again with belaypin.open().")
+
+
+class _Turn:
+    """Lets one writer of this process in at a time: kinder than polling, and it knows them."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._lock = threading.Lock()
+        self._timeout_s = timeout_s
+        self.owner: int | None = None
+
+    def take(self, owner: int) -> None:
+        if self.owner == owner:
+            raise UsageError(
+                "This worker has a transaction open already, and a second one would wait for it "
+                "for ever. Inside a commit block use its tx, or do this before or after the block."
+            )
+        if not self._lock.acquire(timeout=self._timeout_s):
+            raise StoreBusy(
+                f"Another thread or task of this process held a transaction open for "
+                f"{self._timeout_s:g} s. Keep commit blocks short, then try again."
+            )
+        self.owner = owner
+
+    def give(self) -> None:
+        self.owner = None
+        self._lock.release()
+
+
+def has_safe_wal(version: tuple[int, int, int]) -> bool:
+    """Whether this SQLite is free of the race that could lose commits in WAL mode.
+
+    Versions 3.7.0 to 3.51.2 have it, except 3.44.6 and 3.50.7 and what follows in their branches.
+    """
+    if version[:2] in ((3, 44), (3, 50)):
+        return version[2] >= (6 if version[1] == 44 else 7)
+    return version > (3, 51, 2)
+
+
+def quoted(name: str) -> str:
+    """A table or column name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    if has_safe_wal(sqlite3.sqlite_version_info):
+        connection.execute("PRAGMA journal_mode = WAL")
+    else:
+        # TRUNCATE syncs the emptied journal, so a commit survives a power cut; DELETE does not.
+        connection.execute("PRAGMA journal_mode = TRUNCATE")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+@contextmanager
+def translated(doing: str = "") -> Iterator[None]:
+    """Turn the driver's errors into ours, which say what to do next."""
+    try:
+        yield
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise translate(error, doing) from error
+
+
+def translate(error: sqlite3.Error | sqlite3.Warning, doing: str = "") -> BelaypinError:
+    """The driver's error as ours, which says what to do next."""
+    code = (getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR) & 0xFF
+    kind, advice = _ADVICE.get(code, (SqlError, "Fix the statement; nothing of it was kept."))
+    where = f" while {doing}" if doing else ""
+    return kind(f"SQLite says: {error}{where}. {advice}")
+
+
+_ADVICE: dict[int, tuple[type[BelaypinError], str]] = {
+    sqlite3.SQLITE_BUSY: (
+        StoreBusy,
+        "Another process holds a transaction open; try again, or keep transactions shorter.",
+    ),
+    sqlite3.SQLITE_LOCKED: (StoreBusy, "Another statement is still running; try again."),
+    sqlite3.SQLITE_FULL: (
+        StoreFull,
+        "The disk (or the database's page limit) is full. All that was committed is safe; make "
+        "room, then run again.",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        StoreFull,
+        "The file or its folder is read-only. Make both writable, then run again.",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        StoreUnavailable,
+        "The disk failed or is full. All that was acknowledged is safe; check the disk, run again.",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        StoreUnavailable,
+        "Check the path: its folder must exist and be writable.",
+    ),
+    sqlite3.SQLITE_PERM: (StoreUnavailable, "Check the file's permissions."),
+    sqlite3.SQLITE_NOTADB: (
+        StoreUnavailable,
+        "That file is not an SQLite database; it was not touched. Name another path.",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        CorruptRecord,
+        "The database file is damaged. Stop writing to it and restore it from a backup.",
+    ),
+}

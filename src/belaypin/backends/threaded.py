@@ -1,0 +1,114 @@
+"""SQLite for asyncio: the same backend, its blocking calls made in threads of its own.
+
+A call that has begun can't be taken back. So a cancelled task waits for its thread before it goes
+on to unwind: nobody is ever handed a connection that is still busy, and nobody believes that a
+commit was cancelled which in truth took place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from belaypin.backends.base import Params, Result
+from belaypin.backends.sqlite import SqliteBackend, SqliteTransaction
+from belaypin.catalog import Dialect
+from belaypin.program import Program
+
+__all__ = ["AsyncSqliteBackend"]
+
+T = TypeVar("T")
+
+# One for the writer whose turn it is, the others for readers and for those who wait for their turn.
+_THREADS = 16
+
+
+class AsyncSqliteTransaction:
+    """An open transaction, each of its calls made in a thread."""
+
+    def __init__(self, transaction: SqliteTransaction, threads: ThreadPoolExecutor) -> None:
+        self._transaction = transaction
+        self._threads = threads
+
+    async def run(self, program: Program[T]) -> T:
+        return await _in_thread(self._threads, self._transaction.run, program)
+
+    async def execute(self, sql: str, params: Params = ()) -> Result:
+        return await _in_thread(self._threads, self._transaction.execute, sql, params)
+
+    async def executemany(self, sql: str, rows: Iterable[Params]) -> None:
+        await _in_thread(self._threads, self._transaction.executemany, sql, rows)
+
+    async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        await _in_thread(self._threads, self._transaction.copy, table, columns, rows)
+
+
+class AsyncSqliteBackend:
+    """An SQLite database, awaited."""
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, backend: SqliteBackend) -> None:
+        self.pinned_clock = backend.pinned_clock
+        self._backend = backend
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="belaypin-sqlite")
+        # Tasks wait here, not in threads: the writer must always find a thread to commit in.
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def transaction(self, *, write: bool = True) -> AsyncIterator[AsyncSqliteTransaction]:
+        owner = id(asyncio.current_task())
+        waits = (write or self._backend.is_memory) and not self._backend.is_owned_by(owner)
+        if waits:
+            await self._turn.acquire()
+        try:
+            transaction = await self._begin(owner, write=write)
+            try:
+                yield AsyncSqliteTransaction(transaction, self._threads)
+            except BaseException:
+                await _in_thread(self._threads, self._backend.rollback, transaction)
+                raise
+            await _in_thread(self._threads, self._backend.commit, transaction)
+        finally:
+            if waits:
+                self._turn.release()
+
+    def side(self) -> SqliteBackend:
+        return self._backend.side()
+
+    async def aclose(self) -> None:
+        await _in_thread(self._threads, self._backend.close)
+        self._threads.shutdown(wait=False)
+
+    async def _begin(self, owner: int, *, write: bool) -> SqliteTransaction:
+        begun: list[SqliteTransaction] = []
+
+        def begin() -> None:
+            begun.append(self._backend.begin(write=write, owner=owner))
+
+        try:
+            await _in_thread(self._threads, begin)
+        except asyncio.CancelledError:
+            # Cancelled while the thread was beginning: it may have begun after all.
+            for transaction in begun:
+                await _in_thread(self._threads, self._backend.rollback, transaction)
+            raise
+        return begun[0]
+
+
+async def _in_thread(threads: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
+    """Make a blocking call in a thread; if we are cancelled, wait for its end all the same."""
+    future = asyncio.get_running_loop().run_in_executor(threads, call, *args)
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        future.exception()  # so that it counts as retrieved: the cancellation goes first
+        raise cancelled
+    return future.result()

@@ -1,0 +1,233 @@
+"""Membership: which ids a stream has committed, answered from memory for a whole page at once.
+
+Ids are learned block by block, and only from blocks in whose range a page's ids lie: ids that grow
+with time (serial numbers, snowflakes, ULIDs) touch none or one. Every fact in here is positive and
+committed, so it never goes stale within a generation. Memory is bounded by ``limit_items``: beyond
+it, what was learned is dropped and learned again on need; and where even one page's ids are spread
+over more than that (random ids), a Bloom filter answers for the new ones without a read.
+
+Bloom filter: Burton H. Bloom, "Space/time trade-offs in hash coding with allowable errors", 1970.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from belaypin.ids import ItemId
+from belaypin.segments import Block, order_key
+
+__all__ = ["LIMIT_ITEMS", "Known", "Membership"]
+
+LIMIT_ITEMS = 1_000_000
+"""Ids that one stream keeps in memory by default: about 100 MB of text ids."""
+
+
+class Known(NamedTuple):
+    """The fingerprint that an id was last committed with, and in which segment."""
+
+    seq: int
+    fingerprint: bytes
+
+
+class Membership:
+    """The committed ids of one stream and generation, as far as they were needed.
+
+    ``unknown(ids)`` is exact once the blocks that hold doubtful ids were learned: see
+    ``programs.ledger.resolve``, the program that reads them.
+    """
+
+    def __init__(self, limit_items: int = LIMIT_ITEMS) -> None:
+        self.blocks: dict[int, Block] = {}
+        self.head_seq = 0
+        self.unscreened: set[int] = set()
+        """Blocks whose ids must be given to ``screen`` before the filter can be trusted."""
+        self._limit_items = limit_items
+        self._known: dict[ItemId, Known | None] = {}
+        self._unlearned: dict[int, Block] = {}
+        self._filters: list[_Filter] = []
+        self._last_hit_seq = 0
+
+    @property
+    def is_screened(self) -> bool:
+        """Whether a Bloom filter stands before the blocks, because they do not fit in memory."""
+        return bool(self._filters)
+
+    def refresh(self, blocks: Iterable[Block], head_seq: int) -> None:
+        """Take over the list of blocks as it stands in the database at ``head_seq``."""
+        learned = self.blocks.keys() - self._unlearned.keys()
+        before, self.blocks = self.blocks, {block.seq: block for block in blocks}
+        self._unlearned = {s: block for s, block in self.blocks.items() if s not in learned}
+        self.head_seq = head_seq
+        if self.is_screened:
+            self.unscreened |= self.blocks.keys() - before.keys()
+        self.unscreened &= self.blocks.keys()
+
+    def replaced(self, removed: Sequence[int], added: Sequence[Block], head_seq: int) -> None:
+        """Note a commit of our own: the blocks ``removed`` went, merged into those ``added``.
+
+        The ids that were not in ``removed`` were just passed to ``add``.
+        """
+        doubtful = [seq for seq in removed if self._unlearned.pop(seq, None)]
+        for seq in removed:
+            self.blocks.pop(seq, None)
+        for block in added:
+            self.blocks[block.seq] = block
+            if doubtful:
+                self._unlearned[block.seq] = block
+        if not self.unscreened.isdisjoint(removed):
+            self.unscreened.difference_update(removed)
+            self.unscreened.update(block.seq for block in added)
+        self.head_seq = head_seq
+
+    def doubtful(self, ids: Iterable[ItemId], *, with_content: bool = False) -> set[ItemId]:
+        """The ids of which the unlearned blocks may say more than is known.
+
+        ``with_content``: known ids too, as another writer may have committed a newer fingerprint.
+        """
+        if not self._unlearned:
+            return set()
+        return set(ids) if with_content else self.unknown(ids)
+
+    def holding(self, ids: Iterable[ItemId]) -> list[Block]:
+        """The unlearned blocks in whose range one of these ids lies, newest first.
+
+        A screened stream begins with the blocks beside the last hit: a replay walks through them.
+        """
+        keys = sorted(map(order_key, ids))
+        found = [block for block in self._unlearned.values() if _reaches(block, keys)]
+        if self.is_screened:
+            return sorted(found, key=lambda b: (abs(b.seq - self._last_hit_seq), -b.seq))
+        return sorted(found, key=lambda b: -b.seq)
+
+    def make_room(self, blocks: Sequence[Block]) -> bool:
+        """Make sure that these blocks may be learned; True if all was forgotten for it.
+
+        Then ``doubtful`` must be asked again, and a filter may have been started (``unscreened``).
+        """
+        needed = 0 if self.is_screened else sum(block.items for block in blocks)
+        if not self._known or len(self._known) + needed <= self._limit_items:
+            return self._must_screen(needed)
+        self._forget()
+        return True
+
+    def screen(self, seq: int, ids: Iterable[ItemId]) -> None:
+        """Add the ids of block ``seq`` to the filter."""
+        self._filters[-1].add(ids)
+        self.unscreened.discard(seq)
+
+    def screened(self, ids: Iterable[ItemId]) -> set[ItemId]:
+        """Those of the ids that the filter can't tell to be new."""
+        return {i for i in ids if any(f.may_hold(i) for f in self._filters)}
+
+    def settled(self, ids: Iterable[ItemId], seq: int) -> set[ItemId]:
+        """Those of the ids of which a block as old as ``seq`` has nothing to add."""
+        found = self._known.keys() & set(ids)
+        return {i for i in found if (known := self._known[i]) is None or known.seq >= seq}
+
+    def learn(self, seq: int, ids: Mapping[ItemId, bytes | None], wanted: set[ItemId]) -> None:
+        """Take in the ids of block ``seq``: all of them, if they fit in memory.
+
+        Of a screened stream only those ``wanted``, unless so many are that it looks like a replay
+        of what was once committed together: then the next page will want the others.
+        """
+        hits = wanted.intersection(ids) if self.is_screened else wanted
+        if self.is_screened and len(hits) * 4 < len(wanted):
+            self._take(seq, {i: ids[i] for i in hits})
+            return
+        self._take(seq, ids)
+        self._unlearned.pop(seq, None)
+        self._last_hit_seq = seq
+
+    def add(self, seq: int, ids: Mapping[ItemId, bytes | None]) -> None:
+        """Take in the ids that a commit of our own has just added in block ``seq``."""
+        if len(self._known) + len(ids) > self._limit_items:
+            self._forget()
+        self._take(seq, ids)
+        if self.is_screened:
+            if self._filters[-1].is_full:
+                self._filters.append(_Filter(2 * self._filters[-1].capacity))
+            self._filters[-1].add(ids)
+
+    def unknown(self, ids: Iterable[ItemId]) -> set[ItemId]:
+        """The ids that were never committed."""
+        return set(ids).difference(self._known)
+
+    def differs(self, item_id: ItemId, fingerprint: bytes) -> bool:
+        """Whether a committed id was last committed with other content (or with none declared)."""
+        known = self._known[item_id]
+        return known is None or known.fingerprint != fingerprint
+
+    def _must_screen(self, needed: int) -> bool:
+        if self.is_screened or needed <= self._limit_items:
+            return False
+        total = sum(block.items for block in self.blocks.values())
+        self._filters = [_Filter(total + self._limit_items)]
+        self.unscreened = set(self.blocks)
+        return True
+
+    def _take(self, seq: int, ids: Mapping[ItemId, bytes | None]) -> None:
+        known_ids = self._known
+        if not any(ids.values()):
+            for item_id in ids.keys() - known_ids.keys():
+                known_ids[item_id] = None
+            return
+        for item_id, fingerprint in ids.items():
+            known = known_ids.get(item_id)
+            if fingerprint is not None and (known is None or known.seq <= seq):
+                known_ids[item_id] = Known(seq, fingerprint)
+            else:
+                known_ids.setdefault(item_id, None)
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._unlearned = dict(self.blocks)
+
+
+def _reaches(block: Block, keys: Sequence[bytes]) -> bool:
+    """Whether one of the sorted ``keys`` lies between the block's ends."""
+    if not keys or keys[-1] < block.low or keys[0] > block.high:
+        return False
+    return keys[bisect_left(keys, block.low)] <= block.high
+
+
+class _Filter:
+    """A Bloom filter of at least 64 bits an id and 8 probes: at most 4 false positives in 10^8.
+
+    It must be that rare, because a false positive of a random id costs a look into every block.
+    """
+
+    _PROBES = 8
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._mask = (1 << (64 * capacity - 1).bit_length()) - 1
+        self._bits = bytearray((self._mask + 1) // 8)
+        self._added = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._added >= self.capacity
+
+    def add(self, ids: Iterable[ItemId]) -> None:
+        bits, mask = self._bits, self._mask
+        for item_id in ids:
+            # A tuple's hash mixes its element's: the hash of an int is the int itself.
+            probe = hash((item_id,)) & 0xFFFF_FFFF_FFFF_FFFF
+            step = probe >> 32 | 1
+            for _ in range(self._PROBES):
+                bit = probe & mask
+                bits[bit >> 3] |= 1 << (bit & 7)
+                probe += step
+            self._added += 1
+
+    def may_hold(self, item_id: ItemId) -> bool:
+        probe = hash((item_id,)) & 0xFFFF_FFFF_FFFF_FFFF
+        step = probe >> 32 | 1
+        for _ in range(self._PROBES):
+            bit = probe & self._mask
+            if not self._bits[bit >> 3] >> (bit & 7) & 1:
+                return False
+            probe += step
+        return True

@@ -1,0 +1,1 @@
+"""The semantics: every store operation as a pure program (see ``belaypin.program``)."""

@@ -1,0 +1,66 @@
+"""Coverage: which event time of a stream is wholly processed, and which window comes next."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from belaypin import intervals
+from belaypin.program import Program, Statement
+from belaypin.times import MIN_US
+
+__all__ = ["Span", "covered", "extend", "plan"]
+
+
+class Span(NamedTuple):
+    """A window to process: [start_us, end_us).
+
+    ``is_head``: nothing later is covered, so its end is only how far the source was asked.
+    ``covered_to_us``: items before it are late, as the time was covered when the window opened.
+    """
+
+    start_us: int
+    end_us: int
+    is_head: bool
+    covered_to_us: int
+
+
+def covered(key_id: int, generation: int) -> Program[intervals.Intervals]:
+    """The stream's coverage: sorted, half-open, none touching."""
+    rows = yield Statement("coverage.list", {"key_id": key_id, "generation": generation})
+    return [(start, end) for start, end in rows]
+
+
+def extend(key_id: int, generation: int, start_us: int, end_us: int) -> Program[None]:
+    """Add [start_us, end_us) to the coverage. The caller holds the stream row's lock."""
+    if end_us <= start_us:
+        return
+    stream = {"key_id": key_id, "generation": generation}
+    rows = yield Statement("coverage.touching", {**stream, "start_us": start_us, "end_us": end_us})
+    if list(rows) == [(start_us, end_us)]:
+        return
+    for start, end in rows:
+        yield Statement("coverage.delete", {**stream, "start_us": start})
+        start_us, end_us = min(start_us, start), max(end_us, end)
+    yield Statement("coverage.insert", {**stream, "start_us": start_us, "end_us": end_us})
+
+
+def plan(
+    done: intervals.Intervals, since_us: int, until_us: int, overlap_us: int, *, is_open: bool
+) -> list[Span]:
+    """The windows that are missing in [since_us, until_us): gaps first, then the head.
+
+    The head re-reads ``overlap_us`` of what is covered, as late items appear there. ``is_open``:
+    no end was asked for, so the head is re-read even when all is covered.
+    """
+    holes = intervals.gaps(done, since_us, until_us)
+    spans = [Span(start, end, False, MIN_US) for start, end in holes if end < until_us]
+    tail = next((start for start, end in holes if end == until_us), None)
+    if tail is not None and since_us < until_us:
+        head = tail
+    elif is_open and overlap_us and since_us < until_us:
+        head = until_us
+    else:
+        return spans
+    start = max(since_us, head - overlap_us) if head > since_us else since_us
+    late_before = head if head > since_us else MIN_US
+    return [*spans, Span(start, until_us, True, late_before)]

@@ -1,0 +1,103 @@
+"""Leases: who may advance a Key, in one role, until when; and the check that fences every write."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from belaypin.errors import Fenced
+from belaypin.keys import Key
+from belaypin.program import Program, Statement
+
+__all__ = ["Fence", "Grant", "Holder", "acquire", "check", "release", "renew"]
+
+
+class Fence(NamedTuple):
+    """What every write under a lease carries: the lease, who holds it, and the token."""
+
+    key: Key
+    key_id: int
+    role: str
+    owner: str
+    token: int
+
+    def params(self) -> dict[str, str | int]:
+        return {
+            "key_id": self.key_id,
+            "role": self.role,
+            "owner": self.owner,
+            "token": self.token,
+        }
+
+
+class Grant(NamedTuple):
+    """A lease that is ours from ``acquired_us`` on."""
+
+    token: int
+    acquired_us: int
+
+
+class Holder(NamedTuple):
+    """A lease that is somebody else's until ``expires_us``, as of ``now_us``."""
+
+    owner: str
+    token: int
+    expires_us: int
+    now_us: int
+
+
+def acquire(
+    key_id: int, role: str, owner: str, ttl_us: int, dead_owner: str | None = None
+) -> Program[Grant | Holder]:
+    """Take the lease if it is free, expired, or held by ``dead_owner``; else tell who holds it."""
+    rows = yield Statement(
+        "lease.acquire",
+        {
+            "key_id": key_id,
+            "role": role,
+            "owner": owner,
+            "ttl_us": ttl_us,
+            "dead_owner": dead_owner,
+        },
+    )
+    if rows:
+        yield Statement("checkpoint.attempt", {"key_id": key_id})
+        return Grant(*rows[0])
+    rows = yield Statement("lease.read", {"key_id": key_id, "role": role})
+    return Holder(*rows[0])
+
+
+def renew(fence: Fence) -> Program[bool]:
+    """Extend the lease by its lifetime; False if it is no longer ours."""
+    rows = yield Statement("lease.renew", fence.params())
+    return bool(rows)
+
+
+def release(fence: Fence) -> Program[bool]:
+    """End the lease, for the next worker to take at once; False if it is no longer ours."""
+    rows = yield Statement("lease.release", fence.params())
+    return bool(rows)
+
+
+def check(fence: Fence) -> Program[None]:
+    """Hold the lease row for the rest of the transaction; the first statement of every write.
+
+    Raises Fenced if the lease was taken over, released, or has ended.
+    """
+    rows = yield Statement("lease.lock", fence.params())
+    if rows:
+        return
+    rows = yield Statement("lease.read", {"key_id": fence.key_id, "role": fence.role})
+    holder = Holder(*rows[0]) if rows else None
+    raise Fenced(_taken_over(fence, holder))
+
+
+def _taken_over(fence: Fence, holder: Holder | None) -> str:
+    if holder is None or holder.token == fence.token:
+        what = "it has ended"
+    else:
+        what = f"{holder.owner} took it over with token {holder.token}"
+    return (
+        f"The lease on {fence.key} (role {fence.role}, token {fence.token}) is no longer ours: "
+        f"{what}. Nothing was written. Stop this work, or take a new lease to go on from the last "
+        f"commit."
+    )

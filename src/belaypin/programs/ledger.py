@@ -1,0 +1,124 @@
+"""The ledger: a stream's committed ids, packed into segments that merge as they pile up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from belaypin.ids import ItemId
+from belaypin.membership import Membership
+from belaypin.program import Program, Statement
+from belaypin.segments import BLOCK_ITEMS, Block, Segment, pack, unpack
+
+__all__ = ["FAN_OUT", "Appended", "append", "refresh", "resolve"]
+
+FAN_OUT = 64
+"""Segments of one level that are merged into one of the next."""
+
+_FULL_ITEMS = BLOCK_ITEMS // 4  # merging segments that are this large would save no look-up
+
+
+class Appended:
+    """What a commit did to the segments of a stream: told to its membership once it is durable."""
+
+    def __init__(self, head_seq: int) -> None:
+        self.head_seq = head_seq
+        self.removed: list[int] = []
+        self.added: list[Block] = []
+
+    def apply(self, membership: Membership, entries: Mapping[ItemId, bytes | None]) -> None:
+        if entries:
+            membership.add(self.head_seq, entries)
+        membership.replaced(self.removed, self.added, self.head_seq)
+
+
+def refresh(key_id: int, generation: int, membership: Membership, head_seq: int) -> Program[None]:
+    """Learn which segments there are, if somebody has added some since."""
+    if membership.head_seq == head_seq:
+        return
+    rows = yield Statement("segment.list", {"key_id": key_id, "generation": generation})
+    membership.refresh((Block(*row) for row in rows), head_seq)
+
+
+def resolve(
+    key_id: int, membership: Membership, ids: Iterable[ItemId], *, with_content: bool = False
+) -> Program[None]:
+    """Read what must be read for ``membership`` to be exact about these ids."""
+    wanted = membership.doubtful(ids, with_content=with_content)
+    blocks = membership.holding(wanted)
+    while membership.make_room(blocks):
+        wanted = membership.doubtful(ids, with_content=with_content)
+        blocks = membership.holding(wanted)
+    if membership.is_screened:
+        for seq in sorted(membership.unscreened):
+            stored = yield from read(key_id, seq)
+            membership.screen(seq, stored)
+        wanted = membership.screened(wanted)
+        blocks = membership.holding(wanted)
+    for block in blocks:
+        wanted -= membership.settled(wanted, block.seq) if membership.is_screened else set()
+        if not wanted:
+            return
+        stored = yield from read(key_id, block.seq)
+        membership.learn(block.seq, stored, wanted)
+
+
+def read(key_id: int, seq: int) -> Program[dict[ItemId, bytes | None]]:
+    """The ids of one segment, each with its fingerprint or None."""
+    rows = yield Statement("segment.read", {"key_id": key_id, "seq": seq})
+    return unpack(rows[0][0], f"segment {seq} of the ledger (key_id {key_id})")
+
+
+def append(
+    key_id: int,
+    generation: int,
+    membership: Membership,
+    entries: Mapping[ItemId, bytes | None],
+    token: int,
+) -> Program[Appended]:
+    """Add the ids of a commit. The caller holds the stream row's lock and has refreshed."""
+    done = Appended(membership.head_seq)
+    if not entries:
+        return done
+    level, merged = 0, dict(entries)
+    while siblings := _crowd(membership, level):
+        older: dict[ItemId, bytes | None] = {}
+        for block in siblings:
+            older.update((yield from read(key_id, block.seq)))
+            yield Statement("segment.delete", {"key_id": key_id, "seq": block.seq})
+            done.removed.append(block.seq)
+        merged = older | merged
+        level += 1
+    for segment in pack(merged):
+        done.head_seq += 1
+        yield _insert(key_id, done.head_seq, generation, level, segment, token)
+        done.added.append(Block(done.head_seq, level, segment.items, segment.low, segment.high))
+    return done
+
+
+def _crowd(membership: Membership, level: int) -> list[Block]:
+    """The segments of a level, oldest first, once they are many and small enough to merge."""
+    blocks = sorted(b for b in membership.blocks.values() if b.level == level)
+    if len(blocks) < FAN_OUT - 1:
+        return []
+    small = sum(block.items for block in blocks) < _FULL_ITEMS * len(blocks)
+    return blocks if small else []
+
+
+def _insert(
+    key_id: int, seq: int, generation: int, level: int, segment: Segment, token: int
+) -> Statement:
+    return Statement(
+        "segment.append",
+        {
+            "key_id": key_id,
+            "seq": seq,
+            "generation": generation,
+            "level": level,
+            "items": segment.items,
+            "low": segment.low,
+            "high": segment.high,
+            "raw_bytes": segment.raw_bytes,
+            "token": token,
+            "payload": segment.payload,
+        },
+    )

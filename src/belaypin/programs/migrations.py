@@ -1,0 +1,66 @@
+"""Migrations: bring a store's tables up to date: one transaction a step, one runner at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from belaypin.errors import SchemaTooNew
+from belaypin.program import Program, Statement
+
+__all__ = ["Step", "apply", "pending"]
+
+
+class Step(Protocol):
+    """What the catalog knows of a migration."""
+
+    @property
+    def version(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def checksum(self) -> str: ...
+    @property
+    def statements(self) -> tuple[str, ...]: ...
+
+
+def pending(steps: Sequence[Step]) -> Program[list[Step]]:
+    """The steps that this store still needs. Raises SchemaTooNew if it is ahead of us."""
+    rows = yield Statement("migration.exists")
+    if not rows:
+        return list(steps)
+    applied = yield from _applied(steps)
+    return [step for step in steps if step.version not in applied]
+
+
+def apply(step: Step, steps: Sequence[Step], epoch: str) -> Program[bool]:
+    """Apply one of ``steps`` under the runner's lock; False if another process just has.
+
+    ``epoch`` names the store, if this step makes it.
+    """
+    yield Statement("migration.lock")
+    yield Statement("migration.table")
+    applied = yield from _applied(steps)
+    if step.version in applied:
+        return False
+    for name in step.statements:
+        yield Statement(name)
+    yield Statement("meta.insert", {"name": "epoch", "value": epoch})
+    yield Statement(
+        "migration.record",
+        {"version": step.version, "name": step.name, "checksum": step.checksum},
+    )
+    return True
+
+
+def _applied(steps: Sequence[Step]) -> Program[set[int]]:
+    rows = yield Statement("migration.list")
+    known = {step.version: step for step in steps}
+    for version, name, checksum in rows:
+        if version not in known or known[version].checksum != checksum:
+            raise SchemaTooNew(
+                f"This store's tables were made by another version of belaypin (its migration "
+                f"{version} is {name!r}). Nothing was changed. Install a belaypin at least as new "
+                f"as the one that wrote it, then run again."
+            )
+    return {version for version, _, _ in rows}

@@ -1,0 +1,179 @@
+"""Pages: the one transaction that holds a page's ledger, cursor, coverage and fencing check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from belaypin.errors import Fenced
+from belaypin.ids import ItemId
+from belaypin.keys import Key
+from belaypin.membership import LIMIT_ITEMS, Membership
+from belaypin.program import Program, Statement
+from belaypin.programs import coverage, leases, ledger
+from belaypin.programs.leases import Fence
+
+__all__ = [
+    "Advance",
+    "Counts",
+    "OpenWindow",
+    "Stream",
+    "StreamRow",
+    "begin",
+    "commit",
+    "read",
+    "resumable",
+]
+
+
+class OpenWindow(msgspec.Struct, frozen=True):
+    """A window that is being processed: where it lies, and the cursor of its next page."""
+
+    start_us: int
+    end_us: int
+    is_head: bool
+    covered_to_us: int
+    cursor: Any = None
+    newest_us: int | None = None
+    """The latest event time that the source returned in this window so far, if items have one."""
+    caps_at_newest: bool = False
+    """Cover no later than ``newest_us``: what lies beyond was asked for, but not shown to exist."""
+
+    @property
+    def proven_end_us(self) -> int:
+        """How far the window may count as covered, now that it is finished."""
+        if not (self.is_head and self.caps_at_newest):
+            return self.end_us
+        if self.newest_us is None:
+            return self.start_us
+        return max(self.start_us, min(self.end_us, self.newest_us))
+
+
+Progress = dict[str, OpenWindow]
+_PROGRESS: msgspec.json.Decoder[Progress] = msgspec.json.Decoder(Progress)
+
+
+class StreamRow(NamedTuple):
+    """The part of a stream's checkpoint that its commits read and write."""
+
+    generation: int
+    commits: int
+    commit_id: str | None
+    head_seq: int
+    progress: str
+    now_us: int
+
+    def open_windows(self) -> Progress:
+        """The windows in progress, by role."""
+        return _PROGRESS.decode(self.progress)
+
+
+class Stream:
+    """A stream as one worker knows it. Stale knowledge costs a read, never a wrong answer."""
+
+    def __init__(self, key: Key, key_id: int, limit_items: int = LIMIT_ITEMS) -> None:
+        self.key = key
+        self.key_id = key_id
+        self.row: StreamRow | None = None
+        self._limit_items = limit_items
+        self.membership = Membership(limit_items)
+
+    def reset(self) -> None:
+        """Forget everything: after a failure, nobody knows what became of the last commit."""
+        self.row = None
+        self.membership = Membership(self._limit_items)
+
+
+class Counts(NamedTuple):
+    """How many items of a commit were new or changed, skipped, changed, late."""
+
+    items: int = 0
+    skipped: int = 0
+    changed: int = 0
+    late: int = 0
+
+
+class Advance(NamedTuple):
+    """What a commit writes beside the user's rows."""
+
+    commit_id: str
+    role: str
+    window: OpenWindow | None
+    """The role's open window after this commit; None: none is open."""
+    cover_us: tuple[int, int] | None
+    entries: Mapping[ItemId, bytes | None]
+    counts: Counts
+
+
+def read(stream: Stream) -> Program[StreamRow]:
+    """Read the stream's row without a lock, and which segments it has."""
+    rows = yield Statement("stream.read", {"key_id": stream.key_id})
+    yield from _take(stream, StreamRow(*rows[0]))
+    assert stream.row is not None
+    return stream.row
+
+
+def resumable(
+    stored: OpenWindow | None, since_us: int, until_us: int, *, is_open: bool
+) -> OpenWindow | None:
+    """The window that was begun, if it lies in what is wanted.
+
+    Otherwise its cursor is given up with the next commit; the ledger knows what it had committed.
+    """
+    if stored is None or stored.end_us <= since_us:
+        return None
+    return stored if is_open or stored.end_us <= until_us else None
+
+
+def begin(fence: Fence, stream: Stream) -> Program[StreamRow]:
+    """Lock the lease, then the stream: until the transaction ends we are its only writer.
+
+    Raises Fenced if the lease is no longer ours or the stream was rewound.
+    """
+    yield from leases.check(fence)
+    rows = yield Statement("stream.lock", {"key_id": stream.key_id})
+    row = StreamRow(*rows[0])
+    if stream.row is not None and stream.row.generation != row.generation:
+        raise Fenced(
+            f"{stream.key} was rewound to generation {row.generation} while this worker was at "
+            f"generation {stream.row.generation}. Nothing was written. Take a new lease to go on."
+        )
+    yield from _take(stream, row)
+    return row
+
+
+def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.Appended]:
+    """Write what the commit adds. The caller has begun, in this same transaction."""
+    row = stream.row
+    assert row is not None
+    appended = yield from ledger.append(
+        stream.key_id, row.generation, stream.membership, advance.entries, fence.token
+    )
+    if advance.cover_us is not None:
+        yield from coverage.extend(stream.key_id, row.generation, *advance.cover_us)
+    yield Statement(
+        "stream.advance",
+        {
+            "key_id": stream.key_id,
+            "commit_id": advance.commit_id,
+            "head_seq": appended.head_seq,
+            "progress": _with_window(row, advance.role, advance.window),
+            **advance.counts._asdict(),
+        },
+    )
+    return appended
+
+
+def _take(stream: Stream, row: StreamRow) -> Program[None]:
+    stream.row = row
+    yield from ledger.refresh(stream.key_id, row.generation, stream.membership, row.head_seq)
+
+
+def _with_window(row: StreamRow, role: str, window: OpenWindow | None) -> str:
+    windows = row.open_windows()
+    windows.pop(role, None)
+    if window is not None:
+        windows[role] = window
+    return msgspec.json.encode(windows).decode()

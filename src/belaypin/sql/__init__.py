@@ -1,0 +1,1 @@
+"""SQL is source: named statements in ``queries/``, numbered migrations per database."""

@@ -1,0 +1,56 @@
+-- Checkpoints: one row per Key.
+
+-- name: clock.now
+SELECT {now_us};
+
+-- name: checkpoint.ensure
+INSERT INTO belaypin_checkpoint (pipeline, entity, stream, created_us, updated_us)
+VALUES (:pipeline, :entity, :stream, {now_us}, {now_us})
+ON CONFLICT (pipeline, entity, stream) DO NOTHING;
+
+-- name: checkpoint.find
+SELECT key_id
+FROM belaypin_checkpoint
+WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
+
+-- name: checkpoint.read
+SELECT key_id, state, version, schema_version, content_hash, generation, items, skipped, changed, late,
+       attempts, created_us, updated_us, completed_us, first_seen_us, last_seen_us, {now_us} AS now_us
+FROM belaypin_checkpoint
+WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
+
+-- name: checkpoint.lock
+SELECT version, content_hash
+FROM belaypin_checkpoint
+WHERE key_id = :key_id
+{for_update};
+
+-- name: checkpoint.attempt
+UPDATE belaypin_checkpoint
+SET attempts = attempts + 1
+WHERE key_id = :key_id;
+
+-- name: checkpoint.content_hash
+SELECT content_hash
+FROM belaypin_checkpoint
+WHERE key_id = :key_id;
+
+-- name: checkpoint.save
+UPDATE belaypin_checkpoint
+SET state = :state, schema_version = :schema_version, version = version + 1, updated_us = {now_us}
+WHERE key_id = :key_id AND version = :version
+RETURNING version;
+
+-- name: checkpoint.content
+-- What was seen, and when: the version grows only with the content.
+UPDATE belaypin_checkpoint
+SET content_hash = :content_hash, version = version + 1, changed = changed + 1,
+    first_seen_us = COALESCE(first_seen_us, {now_us}), last_seen_us = {now_us}, updated_us = {now_us}
+WHERE key_id = :key_id
+RETURNING version;
+
+-- name: checkpoint.unchanged
+UPDATE belaypin_checkpoint
+SET last_seen_us = {now_us}, skipped = skipped + 1
+WHERE key_id = :key_id AND content_hash = :content_hash
+RETURNING version;

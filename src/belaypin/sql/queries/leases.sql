@@ -1,0 +1,50 @@
+-- Leases: the exclusive right to advance a Key, in one role, for a time by the database's clock.
+
+-- name: lease.acquire
+-- One statement decides: a new row, or the takeover of one that is released, expired, or whose owner
+-- is known to be dead. A lease that expires more than two lifetimes from now was written before the
+-- clock was set back: it counts as expired, or it would block for as long as the clock jumped.
+-- The token grows with the clock too, so that it still grows after the store is restored from a backup.
+INSERT INTO belaypin_lease (key_id, role, owner, token, ttl_us, acquired_us, renewed_us, expires_us)
+SELECT k.key_id, :role, :owner, c.now_us, :ttl_us, c.now_us, c.now_us, c.now_us + :ttl_us
+FROM belaypin_checkpoint AS k, (SELECT {now_us} AS now_us) AS c
+WHERE k.key_id = :key_id
+ON CONFLICT (key_id, role) DO UPDATE SET
+    owner = excluded.owner,
+    token = CASE WHEN excluded.token > belaypin_lease.token
+                 THEN excluded.token ELSE belaypin_lease.token + 1 END,
+    ttl_us = excluded.ttl_us,
+    acquired_us = excluded.acquired_us,
+    renewed_us = excluded.renewed_us,
+    expires_us = excluded.expires_us
+WHERE belaypin_lease.expires_us <= excluded.acquired_us
+   OR belaypin_lease.expires_us > excluded.acquired_us + 2 * belaypin_lease.ttl_us
+   OR belaypin_lease.owner = :dead_owner
+RETURNING token, acquired_us;
+
+-- name: lease.read
+SELECT owner, token, expires_us, {now_us} AS now_us
+FROM belaypin_lease
+WHERE key_id = :key_id AND role = :role;
+
+-- name: lease.renew
+-- Renewing is a write, so it is fenced like any other.
+UPDATE belaypin_lease
+SET renewed_us = {now_us}, expires_us = {now_us} + ttl_us
+WHERE key_id = :key_id AND role = :role AND owner = :owner AND token = :token AND expires_us <> 0
+RETURNING expires_us;
+
+-- name: lease.release
+-- The row stays, for its token; the state is not touched.
+UPDATE belaypin_lease
+SET expires_us = 0
+WHERE key_id = :key_id AND role = :role AND owner = :owner AND token = :token AND expires_us <> 0
+RETURNING token;
+
+-- name: lease.lock
+-- The first statement of every fenced write. It holds the lease row until the transaction ends, so
+-- that nobody can take the lease over in between; no row means: fenced.
+SELECT token
+FROM belaypin_lease
+WHERE key_id = :key_id AND role = :role AND owner = :owner AND token = :token AND expires_us <> 0
+{for_update};

@@ -1,0 +1,50 @@
+-- Operations: idempotent calls under a stable id, with a lease and a token each.
+
+-- name: operation.claim
+-- A new id, a failed attempt, or one whose worker's time ran out: ours. Otherwise no row comes back.
+INSERT INTO belaypin_operation
+    (operation_id, request, status, owner, token, attempts, ttl_us, expires_us, created_us, updated_us)
+SELECT :operation_id, :request, 'running', :owner, 1, 1, :ttl_us, c.now_us + :ttl_us, c.now_us, c.now_us
+FROM (SELECT {now_us} AS now_us) AS c
+WHERE 1 = 1
+ON CONFLICT (operation_id) DO UPDATE SET
+    status = 'running', owner = excluded.owner, token = belaypin_operation.token + 1,
+    attempts = belaypin_operation.attempts + 1, ttl_us = excluded.ttl_us,
+    expires_us = excluded.expires_us, updated_us = excluded.updated_us
+WHERE (belaypin_operation.request = excluded.request
+       OR (belaypin_operation.request IS NULL AND excluded.request IS NULL))
+  AND (belaypin_operation.status = 'failed'
+       OR (belaypin_operation.status = 'running'
+           AND (belaypin_operation.expires_us <= excluded.updated_us
+                OR belaypin_operation.expires_us > excluded.updated_us + 2 * belaypin_operation.ttl_us
+                OR belaypin_operation.owner = :dead_owner)))
+RETURNING token, attempts;
+
+-- name: operation.read
+SELECT status, request, owner, token, attempts, expires_us, result, error, {now_us} AS now_us
+FROM belaypin_operation
+WHERE operation_id = :operation_id;
+
+-- name: operation.lock
+SELECT token
+FROM belaypin_operation
+WHERE operation_id = :operation_id AND owner = :owner AND token = :token AND status = 'running'
+{for_update};
+
+-- name: operation.renew
+UPDATE belaypin_operation
+SET expires_us = {now_us} + ttl_us
+WHERE operation_id = :operation_id AND owner = :owner AND token = :token AND status = 'running'
+RETURNING expires_us;
+
+-- name: operation.complete
+UPDATE belaypin_operation
+SET status = 'done', result = :result, error = NULL, completed_us = {now_us}, updated_us = {now_us}
+WHERE operation_id = :operation_id AND owner = :owner AND token = :token AND status = 'running'
+RETURNING token;
+
+-- name: operation.fail
+UPDATE belaypin_operation
+SET status = 'failed', error = :error, updated_us = {now_us}
+WHERE operation_id = :operation_id AND owner = :owner AND token = :token AND status = 'running'
+RETURNING token;

@@ -1,0 +1,10 @@
+-- What must differ on SQLite.
+
+-- name: migration.lock
+-- BEGIN IMMEDIATE has locked the file already.
+SELECT 1;
+
+-- name: migration.exists
+SELECT 1
+FROM sqlite_master
+WHERE type = 'table' AND name = 'belaypin_migration';

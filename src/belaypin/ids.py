@@ -6,7 +6,7 @@ composite ids (tuples) become compact JSON text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -47,7 +47,7 @@ def extract_ids(items: Sequence[Any], key: str | Getter) -> list[ItemId]:
     return [_canonical(value, index, items[index]) for index, value in enumerate(ids)]
 
 
-def check_new_ids(ids: Iterable[ItemId]) -> None:
+def check_new_ids(ids: Collection[ItemId]) -> None:
     """Refuse ids whose text cannot be stored: empty, too long, with NUL or half a surrogate pair.
 
     Split from `extract_ids` because only ids that were never committed need it. Raises
@@ -55,15 +55,18 @@ def check_new_ids(ids: Iterable[ItemId]) -> None:
 
     >>> check_new_ids(["a", 1])
     """
-    texts = [value for value in ids if isinstance(value, str)]
-    if not texts:
-        return
-    together = "".join(texts)
+    texts: Collection[str]
+    try:
+        together = "".join(ids)  # type: ignore[arg-type]
+        texts = ids  # type: ignore[assignment]
+    except TypeError:  # numbers, which need no check, or both
+        texts = [value for value in ids if isinstance(value, str)]
+        together = "".join(texts)
     if (
         "\0" in together
-        or not all(texts)
-        or max(map(len, texts)) > _SURELY_SHORT_CHARS
-        or not _is_unicode(together)
+        or "" in texts
+        or max(map(len, texts), default=0) > _SURELY_SHORT_CHARS
+        or not (together.isascii() or _is_unicode(together))
     ):
         for text in texts:
             _check_text(text)

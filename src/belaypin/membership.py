@@ -12,7 +12,7 @@ Bloom filter: Burton H. Bloom, "Space/time trade-offs in hash coding with allowa
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from belaypin.ids import ItemId
@@ -54,6 +54,11 @@ class Membership:
         """Whether a Bloom filter stands before the blocks, because they do not fit in memory."""
         return bool(self._filters)
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether there are blocks that were not learned: an id may be in one of them."""
+        return bool(self._unlearned)
+
     def refresh(self, blocks: Iterable[Block], head_seq: int) -> None:
         """Take over the list of blocks as it stands in the database at ``head_seq``."""
         learned = self.blocks.keys() - self._unlearned.keys()
@@ -81,7 +86,7 @@ class Membership:
             self.unscreened.update(block.seq for block in added)
         self.head_seq = head_seq
 
-    def doubtful(self, ids: Iterable[ItemId], *, with_content: bool = False) -> set[ItemId]:
+    def doubtful(self, ids: Collection[ItemId], *, with_content: bool = False) -> set[ItemId]:
         """The ids of which the unlearned blocks may say more than is known.
 
         ``with_content``: known ids too, as another writer may have committed a newer fingerprint.
@@ -144,14 +149,19 @@ class Membership:
         """Take in the ids that a commit of our own has just added in block ``seq``."""
         if len(self._known) + len(ids) > self._limit_items:
             self._forget()
-        self._take(seq, ids)
+        if any(ids.values()):
+            self._take(seq, ids)
+        else:
+            self._known.update(dict.fromkeys(ids))  # all new, or they would not have been committed
         if self.is_screened:
             if self._filters[-1].is_full:
                 self._filters.append(_Filter(2 * self._filters[-1].capacity))
             self._filters[-1].add(ids)
 
-    def unknown(self, ids: Iterable[ItemId]) -> set[ItemId]:
+    def unknown(self, ids: Collection[ItemId]) -> set[ItemId]:
         """The ids that were never committed."""
+        if self._known.keys().isdisjoint(ids):
+            return set(ids)  # all new, as in most pages: twice as fast to find out
         return set(ids).difference(self._known)
 
     def differs(self, item_id: ItemId, fingerprint: bytes) -> bool:
@@ -170,8 +180,8 @@ class Membership:
     def _take(self, seq: int, ids: Mapping[ItemId, bytes | None]) -> None:
         known_ids = self._known
         if not any(ids.values()):
-            for item_id in ids.keys() - known_ids.keys():
-                known_ids[item_id] = None
+            # None would hide a fingerprint that is known, so only for ids that are not.
+            known_ids.update(dict.fromkeys(set(ids).difference(known_ids)))
             return
         for item_id, fingerprint in ids.items():
             known = known_ids.get(item_id)

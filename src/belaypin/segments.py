@@ -73,10 +73,10 @@ def pack(entries: Mapping[ItemId, bytes | None]) -> list[Segment]:
 
     Numbers and text never share a segment: their order and their coding differ.
     """
-    numbers = sorted(i for i in entries if isinstance(i, int))
-    texts = sorted(i for i in entries if isinstance(i, str))
-    segments = [_pack_block(block, entries) for block in _blocks(numbers)]
-    return segments + [_pack_block(block, entries) for block in _blocks(texts)]
+    kinds: list[Sequence[ItemId]] = [list(entries)]
+    if len(set(map(type, entries))) > 1:
+        kinds = [[i for i in entries if isinstance(i, kind)] for kind in (int, str)]
+    return [_pack_block(block, entries) for ids in kinds for block in _blocks(sorted(ids))]
 
 
 def unpack(payload: bytes, what: str) -> dict[ItemId, bytes | None]:
@@ -103,7 +103,7 @@ def _blocks(ids: Sequence[ItemId]) -> Iterator[Sequence[ItemId]]:
 
 
 def _pack_block(ids: Sequence[ItemId], entries: Mapping[ItemId, bytes | None]) -> Segment:
-    prints = [entries[i] for i in ids]
+    prints = list(map(entries.__getitem__, ids)) if any(entries.values()) else []
     plain = not any(prints)
     kind = b"i" if isinstance(ids[0], int) else b"s"
     coded = _encode_numbers(ids) if kind == b"i" else "\0".join(ids).encode()  # type: ignore[arg-type]
@@ -123,7 +123,7 @@ def _pack_block(ids: Sequence[ItemId], entries: Mapping[ItemId, bytes | None]) -
 def _encode_numbers(ids: Sequence[ItemId]) -> bytes:
     """The first number, then the differences: a run of consecutive ids becomes a run of ones."""
     deltas = array("Q", [ids[0] & 0xFFFF_FFFF_FFFF_FFFF])  # type: ignore[operator]
-    deltas.extend(map(sub, islice(ids, 1, None), ids))  # type: ignore[arg-type]
+    deltas.extend(map(sub, islice(ids, 1, None), ids))
     if byteorder == "big":
         deltas.byteswap()
     return deltas.tobytes()

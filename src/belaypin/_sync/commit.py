@@ -11,6 +11,7 @@ from belaypin._sync.work import OpenTransaction, Work
 from belaypin.backends.base import Transaction
 from belaypin.clock import sleep_s, unique_id
 from belaypin.errors import StoreBusy, StoreUnavailable, VersionConflict
+from belaypin.fields import as_sequence
 from belaypin.fingerprint import item_fingerprinter
 from belaypin.ids import extract_ids
 from belaypin.programs import ledger, pages
@@ -91,19 +92,20 @@ class Commit(Work):
 
         Raises UsageError if an item has no such field or its id can't be one.
         """
-        batch = list(items)
+        batch = as_sequence(items)
         ids = extract_ids(batch, key)
         prints = list(map(item_fingerprinter(content), batch)) if content is not None else None
-        membership = self._stream.membership
-        if self._stream.row is None or self._selection.may_pick(membership, ids, prints):
+        picking, membership = self._selection, self._stream.membership
+        unknown = picking.unknown(membership, ids)
+        if unknown or self._stream.row is None or picking.is_changed(membership, ids, prints):
+            # Only under the stream's lock is it certain that nobody else has committed them.
             self._begun()
-            membership = self._stream.membership
-            self._run(
-                ledger.resolve(
-                    self._stream.key_id, membership, ids, with_content=prints is not None
-                )
-            )
-        return self._selection.pick(membership, batch, ids, prints)
+            if membership.is_partial:
+                compared = prints is not None
+                key_id = self._stream.key_id
+                self._run(ledger.resolve(key_id, membership, ids, with_content=compared))
+                unknown = picking.unknown(membership, ids)
+        return picking.pick(membership, batch, ids, prints, unknown)
 
     def kind(self, item: Any) -> str:
         """Of an item that ``fresh`` returned: "new", or "changed" since it was committed."""

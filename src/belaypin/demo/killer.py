@@ -39,7 +39,7 @@ class Killer:
     recoveries_s: list[float] = field(default_factory=list)
     """From the start of a process to its first new commit, for each restart that had one."""
     _commits: int = 0
-    _start_up_s: float = 0.2
+    _start_up_s: float = 0.1
 
     def run(self, kills: int, expected_commits: int) -> None:
         """Run to the end. There are fewer kills than asked for when the work ends before.
@@ -57,11 +57,11 @@ class Killer:
 
     def _moment(self, kills_left: int, commits_left: int) -> int:
         """Draw after how many commits in all to kill; those there are now mean: while it starts."""
-        # Work goes on while a kill is on its way, so each kill gets less than its share of the rest.
-        share = commits_left * 4 // 5 // kills_left
-        if share < 1 or self.chance.random() < _AT_START_UP:
+        # Work goes on while a kill is on its way, so the last of it is left in peace.
+        latest = commits_left * 4 // 5
+        if latest < kills_left or self.chance.random() < _AT_START_UP:
             return self._commits
-        return self._commits + self.chance.randint(1, 2 * share)
+        return self._commits + min(self.chance.randint(1, latest) for _ in range(kills_left))
 
     def _killed(self, moment: int | None) -> bool:
         """Run the command once; return whether it was killed, as opposed to done."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from . import tables
 from .git import Git
@@ -140,13 +141,18 @@ class Proof:
         self._db.close()
 
     def _rows(self, table: tables.Table) -> Iterator[tuple[str, str]]:
-        for *identity, witness in rows(self._url, table, (*table.identity, table.witness)):
-            yield " ".join(map(str, identity)), str(witness)
+        width = len(table.identity)
+        for row in rows(self._url, table, table.identity + table.witness):
+            yield _text(row[:width]), _text(row[width:])
 
     def _write(self, sql: str, items: Iterator[tuple[str, ...]]) -> None:
         self._db.execute("BEGIN")
         self._db.executemany(sql, items)
         self._db.execute("COMMIT")
+
+
+def _text(columns: tuple[Any, ...]) -> str:
+    return " ".join(map(str, columns))
 
 
 def _expected(git: Git, tips: Path) -> Iterator[tuple[str, str, str]]:
@@ -161,4 +167,4 @@ def _expected(git: Git, tips: Path) -> Iterator[tuple[str, str, str]]:
     for author, commits in commits_of.items():
         yield tables.PROFILES.stream, author, str(commits)
     for change in git.changes(ids):
-        yield tables.FILES.stream, f"{change.commit} {text_of(change.path)}", change.status
+        yield tables.FILES.stream, f"{change.commit} {text_of(change.path)}", ""

@@ -25,7 +25,7 @@ __all__ = ["Options", "Outcome", "Watcher", "prove"]
 _STORE_NAME = "belaypin-demo.db"
 _SAMPLE_NAME = "belaypin-demo.git"
 _MAX_PAGE = 500
-_PAGES_PER_KILL = 10
+_PAGES_PER_KILL = 40
 
 
 @dataclass(frozen=True, kw_only=True)

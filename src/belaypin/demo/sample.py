@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,15 +32,19 @@ def make_repository(path: Path) -> None:
     Raises:
         CannotRun: git is missing, or the folder cannot be written.
     """
-    run_git("init", "--quiet", "--bare", str(path))
+    # Under another name until it is whole, in case this is interrupted.
+    unfinished = path.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    run_git("init", "--quiet", "--bare", str(unfinished))
     stream = "".join(_commit(number) for number in range(1, _COMMITS + 1))
-    command = (f"--git-dir={path}", "fast-import", "--quiet", "--done")
-    run_git(*command, stdin=f"{stream}done\n".encode())
-    run_git(f"--git-dir={path}", "symbolic-ref", "HEAD", "refs/heads/main")
+    git_dir = f"--git-dir={unfinished}"
+    run_git(git_dir, "fast-import", "--quiet", "--done", stdin=f"{stream}done\n".encode())
+    run_git(git_dir, "symbolic-ref", "HEAD", "refs/heads/main")
+    unfinished.rename(path)
 
 
 def _commit(number: int) -> str:
-    name, email = _AUTHORS[number * number % 13 % len(_AUTHORS)]
+    name, email = _AUTHORS[(number * number + number // 5) % len(_AUTHORS)]
     committed_s = _FIRST_S + number * _HOUR_S
     authored_s = committed_s - (number % 9 * 24 * _HOUR_S if number % 5 == 0 else 0)
     message = f"Change {number}: step {number} of many\n"

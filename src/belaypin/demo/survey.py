@@ -89,7 +89,7 @@ def _write_files(
     def rows() -> Iterator[tuple[Any, ...]]:
         done = 0
         history = db.execute("SELECT id, author, committed_s FROM commits ORDER BY position")
-        here = None
+        here, author, committed_s = "", 0, 0
         for change in git.changes(commits):
             while here != change.commit:  # git lists changes in the order of the commits
                 here, author, committed_s = next(history)

@@ -8,13 +8,13 @@ __all__ = ["ALL", "COMMITS", "CREATE", "FILES", "PROFILES", "Table"]
 
 
 class Table(NamedTuple):
-    """One table: what makes a row itself, and a column that has to be right as well."""
+    """One table; what makes a row itself, and what has to be right in it as well."""
 
     stream: str
     name: str
     columns: tuple[str, ...]
     identity: tuple[str, ...]
-    witness: str
+    witness: tuple[str, ...]
 
 
 PROFILES = Table(
@@ -22,21 +22,22 @@ PROFILES = Table(
     name="demo_profiles",
     columns=("author", "name", "email", "commits", "first_commit_at", "last_commit_at"),
     identity=("author",),
-    witness="commits",
+    witness=("commits",),
 )
 COMMITS = Table(
     stream="commits",
     name="demo_commits",
     columns=("id", "author", "committed_at", "authored_at", "subject"),
     identity=("id",),
-    witness="author",
+    witness=("author",),
 )
 FILES = Table(
     stream="files",
     name="demo_files",
     columns=("commit_id", "path", "status", "author", "committed_at"),
     identity=("commit_id", "path"),
-    witness="status",
+    # Not the status: it depends on the parent, which a shallow repository may come to know later.
+    witness=(),
 )
 ALL = (PROFILES, COMMITS, FILES)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from belaypin.ids import ItemId
 from belaypin.membership import Membership
@@ -40,7 +40,7 @@ def refresh(key_id: int, generation: int, membership: Membership, head_seq: int)
 
 
 def resolve(
-    key_id: int, membership: Membership, ids: Iterable[ItemId], *, with_content: bool = False
+    key_id: int, membership: Membership, ids: Collection[ItemId], *, with_content: bool = False
 ) -> Program[None]:
     """Read what must be read for ``membership`` to be exact about these ids."""
     wanted = membership.doubtful(ids, with_content=with_content)
@@ -79,14 +79,14 @@ def append(
     done = Appended(membership.head_seq)
     if not entries:
         return done
-    level, merged = 0, dict(entries)
+    level, merged = 0, entries
     while siblings := _crowd(membership, level):
         older: dict[ItemId, bytes | None] = {}
         for block in siblings:
             older.update((yield from read(key_id, block.seq)))
             yield Statement("segment.delete", {"key_id": key_id, "seq": block.seq})
             done.removed.append(block.seq)
-        merged = older | merged
+        merged = {**older, **merged}
         level += 1
     for segment in pack(merged):
         done.head_seq += 1

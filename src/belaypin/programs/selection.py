@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from belaypin.errors import UsageError
 from belaypin.ids import ItemId, check_new_ids
@@ -24,24 +24,22 @@ class Selection:
         self, key: Key, event_us: Callable[[Any], int] | None, late_before_us: int
     ) -> None:
         self.entries: dict[ItemId, bytes | None] = {}
+        self.counts = Counts()
         self._key = key
         self._event_us = event_us
         self._late_before_us = late_before_us
-        self._counts = Counts()
-        self._picked: list[tuple[Any, ItemId, Kind]] = []
+        self._picked: list[_Picked] = []
         self._by_identity: dict[int, tuple[Any, ItemId, Kind]] = {}
 
-    @property
-    def counts(self) -> Counts:
-        """How many items were picked and passed over so far."""
-        return self._counts
+    def unknown(self, membership: Membership, ids: Sequence[ItemId]) -> set[ItemId]:
+        """The ids that were neither committed, as far as is known, nor picked here already."""
+        unknown = membership.unknown(ids)
+        return unknown.difference(self.entries) if self.entries else unknown
 
-    def may_pick(
+    def is_changed(
         self, membership: Membership, ids: Sequence[ItemId], prints: Sequence[bytes] | None
     ) -> bool:
-        """Whether any of the items might be new or changed, by what is known without a look."""
-        if membership.unknown(ids).difference(self.entries):
-            return True
+        """Whether any of the items, none of them unknown, has other content than was committed."""
         return prints is not None and any(
             i not in self.entries and membership.differs(i, p)
             for i, p in zip(ids, prints, strict=True)
@@ -53,23 +51,25 @@ class Selection:
         items: Sequence[Any],
         ids: Sequence[ItemId],
         prints: Sequence[bytes] | None,
+        unknown: set[ItemId],
     ) -> list[Any]:
         """The items to process, in input order and each id once. ``membership`` is exact for them.
 
         Without ``prints`` the first of several items with one id counts; with them the last, which
         is the newest edit.
         """
-        unknown = membership.unknown(ids).difference(self.entries)
         check_new_ids(unknown)
         if prints is None:
-            picked = self._pick_new(unknown, items, ids)
+            picked = _first_of_each(unknown, items, ids)
+            entries: dict[ItemId, bytes | None] = dict.fromkeys(picked.ids)
+            self.entries = self.entries | entries if self.entries else entries
         else:
-            picked = self._pick_changed(membership, unknown, items, ids, prints)
-        changed = len(picked) - len(unknown)
-        self._picked += picked
-        fresh = [item for item, _, _ in picked]
-        self._count(len(items), len(unknown), changed, self._late(fresh))
-        return fresh
+            last = dict(zip(ids, zip(items, prints, strict=True), strict=True))
+            picked = self._changed(membership, unknown, last)
+            self.entries.update((i, last[i][1]) for i in picked.ids)
+        self._picked.append(picked)
+        self._count(len(items), len(unknown), len(picked.items), self._late(picked.items))
+        return picked.items
 
     def kind(self, item: Any) -> Kind:
         """Whether a picked item was never committed before ("new") or committed otherwise."""
@@ -85,47 +85,30 @@ class Selection:
         named = b"".join(len(p).to_bytes(4, "big") + p for p in (part.encode() for part in parts))
         return sha256(named + (self.entries[item_id] or b"")).hexdigest()[:32]
 
-    def _pick_new(
-        self, unknown: set[ItemId], items: Sequence[Any], ids: Sequence[ItemId]
-    ) -> list[tuple[Any, ItemId, Kind]]:
-        waiting = set(unknown)
-        picked: list[tuple[Any, ItemId, Kind]] = []
-        for item, item_id in zip(items, ids, strict=True):
-            if item_id in waiting:
-                waiting.discard(item_id)
-                picked.append((item, item_id, "new"))
-        self.entries.update(dict.fromkeys(unknown))
-        return picked
-
-    def _pick_changed(
+    def _changed(
         self,
         membership: Membership,
         unknown: set[ItemId],
-        items: Sequence[Any],
-        ids: Sequence[ItemId],
-        prints: Sequence[bytes],
-    ) -> list[tuple[Any, ItemId, Kind]]:
-        last = dict(zip(ids, zip(items, prints, strict=True), strict=True))
-        picked: list[tuple[Any, ItemId, Kind]] = []
+        last: Mapping[ItemId, tuple[Any, bytes]],
+    ) -> _Picked:
+        picked = _Picked([], [], [])
         for item_id, (item, fingerprint) in last.items():
             if item_id in self.entries:
                 continue
-            if item_id in unknown:
-                picked.append((item, item_id, "new"))
-            elif membership.differs(item_id, fingerprint):
-                picked.append((item, item_id, "changed"))
-            else:
-                continue
-            self.entries[item_id] = fingerprint
+            is_new = item_id in unknown
+            if is_new or membership.differs(item_id, fingerprint):
+                picked.items.append(item)
+                picked.ids.append(item_id)
+                picked.kinds.append("new" if is_new else "changed")
         return picked
 
-    def _count(self, seen: int, new: int, changed: int, late: int) -> None:
-        so_far = self._counts
-        self._counts = Counts(
-            so_far.items + new,
-            so_far.skipped + seen - new - changed,
-            so_far.changed + changed,
-            so_far.late + late,
+    def _count(self, seen: int, new: int, picked: int, late: int) -> None:
+        before = self.counts
+        self.counts = Counts(
+            before.items + new,
+            before.skipped + seen - picked,
+            before.changed + picked - new,
+            before.late + late,
         )
 
     def _late(self, fresh: Sequence[Any]) -> int:
@@ -135,13 +118,32 @@ class Selection:
         return sum(event_us(item) < late_before_us for item in fresh)
 
     def _find(self, item: Any) -> tuple[Any, ItemId, Kind]:
-        while len(self._by_identity) < len(self._picked):
-            picked = self._picked[len(self._by_identity)]
-            self._by_identity[id(picked[0])] = picked
-        found = self._by_identity.get(id(item))
-        if found is None:
+        while self._picked:
+            picked = self._picked.pop()
+            named = zip(picked.items, picked.ids, picked.kinds, strict=True)
+            self._by_identity.update((id(found[0]), found) for found in named)
+        known = self._by_identity.get(id(item))
+        if known is None:
             raise UsageError(
                 "This item was not returned by fresh() of this transaction. Pass the very object "
                 "that fresh() returned."
             )
-        return found
+        return known
+
+
+class _Picked(NamedTuple):
+    items: list[Any]
+    ids: list[ItemId]
+    kinds: list[Kind]
+
+
+def _first_of_each(unknown: set[ItemId], items: Sequence[Any], ids: Sequence[ItemId]) -> _Picked:
+    if not unknown:
+        return _Picked([], [], [])
+    if len(unknown) < len(ids):
+        first: dict[ItemId, Any] = {}
+        for item, item_id in zip(items, ids, strict=True):
+            if item_id in unknown:
+                first.setdefault(item_id, item)
+        items, ids = list(first.values()), list(first)
+    return _Picked(list(items), list(ids), ["new"] * len(ids))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from belaypin.backends.base import Backend
 from belaypin.clock import monotonic_s
 from belaypin.errors import BelaypinError
+from belaypin.forks import ForkGuard
 from belaypin.program import Program
 
 __all__ = ["Beat", "Heartbeat"]
@@ -41,6 +42,7 @@ class Heartbeat:
         self._due_s: dict[Beat, float] = {}
         self._thread: threading.Thread | None = None
         self._stopped = False
+        self._forks = ForkGuard()
 
     def add(
         self, renew: Callable[[], Program[bool]], lost: Callable[[], None], ttl_s: float
@@ -59,12 +61,16 @@ class Heartbeat:
 
     def remove(self, beat: Beat) -> None:
         """Stop renewing."""
+        if self._forks.is_child:
+            return  # the thread, and perhaps the lock, stayed with the parent
         with self._changed:
             self._due_s.pop(beat, None)
             self._changed.notify()
 
     def stop(self) -> None:
         """Stop renewing everything and wait for the thread to end."""
+        if self._forks.is_child:
+            return
         with self._changed:
             self._stopped = True
             self._changed.notify()

@@ -6,7 +6,6 @@ somebody else wrote first. Commits are durable (synchronous=FULL) before they re
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +24,7 @@ from belaypin.errors import (
     StoreUnavailable,
     UsageError,
 )
+from belaypin.forks import ForkGuard
 from belaypin.program import Program, Rows, Statement, drive
 
 __all__ = [
@@ -46,9 +46,12 @@ _MEMORY = ":memory:"
 class SqliteTransaction:
     """An open transaction on one connection."""
 
-    def __init__(self, connection: sqlite3.Connection, catalog: Catalog, *, write: bool) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, catalog: Catalog, forks: ForkGuard, *, write: bool
+    ) -> None:
         self.connection = connection
         self.write = write
+        self._forks = forks
         self._catalog = catalog
 
     def run(self, program: Program[T]) -> T:
@@ -57,6 +60,8 @@ class SqliteTransaction:
 
     def execute(self, sql: str, params: Params = ()) -> Result:
         # Called once per item by many loops, so without a context manager's cost.
+        if self._forks.is_child:
+            self._forks.check()
         try:
             cursor = self.connection.execute(sql, params)
             return Result(cursor.fetchall() if cursor.description else [], cursor.rowcount)
@@ -64,6 +69,7 @@ class SqliteTransaction:
             raise translate(error, "") from error
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> None:
+        self._forks.check()
         with translated():
             self.connection.executemany(sql, rows)
 
@@ -93,7 +99,8 @@ class SqliteBackend:
         self.catalog = Catalog("sqlite", pinned_clock=pinned_clock)
         self._busy_timeout_s = busy_timeout_s
         self._idle: list[sqlite3.Connection] = []
-        self._pid = os.getpid()
+        self._connections: set[sqlite3.Connection] = set()
+        self._forks = ForkGuard(self._connections.copy)
         self._closed = False
         self._turn = _Turn(busy_timeout_s)
         if self.is_memory:
@@ -130,9 +137,11 @@ class SqliteBackend:
         )
 
     def close(self) -> None:
+        if self._forks.is_child:
+            return
         self._closed = True
         while self._idle:
-            self._idle.pop().close()
+            self._discard(self._idle.pop())
 
     def begin(self, *, write: bool, owner: int) -> SqliteTransaction:
         """Open a transaction for ``owner`` (a thread or task), who may have one writing at a time."""
@@ -152,10 +161,11 @@ class SqliteBackend:
             if waits:
                 self._turn.give()
             raise
-        return SqliteTransaction(connection, self.catalog, write=write)
+        return SqliteTransaction(connection, self.catalog, self._forks, write=write)
 
     def commit(self, transaction: SqliteTransaction) -> None:
         """Make the transaction durable; on an error, undo it and raise."""
+        self._forks.check()
         connection = transaction.connection
         try:
             if not connection.in_transaction:
@@ -172,19 +182,21 @@ class SqliteBackend:
 
     def rollback(self, transaction: SqliteTransaction) -> None:
         """Undo the transaction. A connection that can't even do that is thrown away."""
-        connection = transaction.connection
+        if self._forks.is_child:
+            return  # it is the parent's to undo
+        is_usable = True
         try:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            if transaction.connection.in_transaction:
+                transaction.connection.execute("ROLLBACK")
         except sqlite3.Error:
-            if not self.is_memory:
-                connection.close()
-                self._turn.give() if transaction.write else None
-                return
-        self._finish(transaction)
+            is_usable = self.is_memory
+        self._finish(transaction, is_usable=is_usable)
 
-    def _finish(self, transaction: SqliteTransaction) -> None:
-        self._give_back(transaction.connection)
+    def _finish(self, transaction: SqliteTransaction, *, is_usable: bool = True) -> None:
+        if is_usable:
+            self._give_back(transaction.connection)
+        else:
+            self._discard(transaction.connection)
         if transaction.write or self.is_memory:
             self._turn.give()
 
@@ -202,20 +214,21 @@ class SqliteBackend:
             except BaseException:
                 connection.close()
                 raise
+        self._connections.add(connection)
         return connection
+
+    def _discard(self, connection: sqlite3.Connection) -> None:
+        self._connections.discard(connection)
+        connection.close()
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         if self._closed or (len(self._idle) >= _IDLE_CONNECTIONS and not self.is_memory):
-            connection.close()
+            self._discard(connection)
         else:
             self._idle.append(connection)
 
     def _check_open(self) -> None:
-        if self._pid != os.getpid():
-            raise StoreClosed(
-                "This process was forked from the one that opened the store, and a database "
-                "connection can't be shared. Call belaypin.open() again in this process."
-            )
+        self._forks.check()
         if self._closed:
             raise StoreClosed("The store was closed. Open it again with belaypin.open().")
 

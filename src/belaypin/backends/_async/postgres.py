@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from belaypin.backends.base import Backend, Params, Result
 from belaypin.backends.postgres import BEGIN_READ, BEGIN_WRITE, copy_statement, translate
 from belaypin.catalog import Catalog, Dialect
 from belaypin.errors import SqlError, StoreClosed, StoreUnavailable
+from belaypin.forks import ForkGuard
 from belaypin.program import Program, Rows, Statement
 
 __all__ = ["AsyncPostgresBackend", "AsyncPostgresTransaction"]
@@ -28,11 +28,15 @@ _CONNECT_TIMEOUT_S = 10.0
 class AsyncPostgresTransaction:
     """An open transaction on one connection."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], catalog: Catalog) -> None:
+    def __init__(
+        self, connection: psycopg.AsyncConnection[Any], catalog: Catalog, forks: ForkGuard
+    ) -> None:
         self.connection = connection
         self._catalog = catalog
+        self._forks = forks
 
     async def run(self, program: Program[T]) -> T:
+        self._forks.check()
         try:
             statement = next(program)
             while True:
@@ -46,6 +50,7 @@ class AsyncPostgresTransaction:
             program.close()
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
+        self._forks.check()
         try:
             cursor = await self.connection.execute(sql, params or None)
             return Result(await cursor.fetchall() if cursor.description else [], cursor.rowcount)
@@ -53,12 +58,14 @@ class AsyncPostgresTransaction:
             raise translate(error) from error
 
     async def executemany(self, sql: str, rows: Iterable[Params]) -> None:
+        self._forks.check()
         try:
             await self.connection.cursor().executemany(sql, rows)
         except psycopg.Error as error:
             raise translate(error) from error
 
     async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        self._forks.check()
         try:
             async with self.connection.cursor().copy(copy_statement(table, columns)) as copying:
                 for row in rows:
@@ -86,7 +93,7 @@ class AsyncPostgresBackend:
         self.pinned_clock = pinned_clock
         self.catalog = Catalog("postgres", "pyformat", pinned_clock=pinned_clock)
         self._conninfo = conninfo
-        self._pid = os.getpid()
+        self._forks = ForkGuard()
         self._pool = AsyncConnectionPool(
             conninfo,
             min_size=0,
@@ -112,13 +119,16 @@ class AsyncPostgresBackend:
         connection = await self._begin(BEGIN_WRITE if write else BEGIN_READ)
         try:
             try:
-                yield AsyncPostgresTransaction(connection, self.catalog)
+                yield AsyncPostgresTransaction(connection, self.catalog, self._forks)
+                self._forks.check()
             except BaseException:
-                await _rollback(connection)
+                if not self._forks.is_child:
+                    await _rollback(connection)
                 raise
             await _commit(connection)
         finally:
-            await self._pool.putconn(connection)
+            if not self._forks.is_child:
+                await self._pool.putconn(connection)
 
     def side(self) -> Backend:
         from belaypin.backends._sync.postgres import PostgresBackend
@@ -128,15 +138,12 @@ class AsyncPostgresBackend:
         return backend
 
     async def aclose(self) -> None:
-        await self._pool.close()
+        if not self._forks.is_child:
+            await self._pool.close()
 
     async def _begin(self, begin: str) -> psycopg.AsyncConnection[Any]:
         """A connection with a transaction begun; those that the server dropped are replaced."""
-        if self._pid != os.getpid():
-            raise StoreClosed(
-                "This process was forked from the one that opened the store, and a database "
-                "connection can't be shared. Call belaypin.open() again in this process."
-            )
+        self._forks.check()
         tries_left = _POOL_CONNECTIONS + 1
         while True:
             connection = await self._checkout()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from belaypin.backends.base import Backend, Params, Result
 from belaypin.backends.postgres import BEGIN_READ, BEGIN_WRITE, copy_statement, translate
 from belaypin.catalog import Catalog, Dialect
 from belaypin.errors import SqlError, StoreClosed, StoreUnavailable
+from belaypin.forks import ForkGuard
 from belaypin.program import Program, Rows, Statement
 
 __all__ = ["PostgresBackend", "PostgresTransaction"]
@@ -29,11 +29,15 @@ _CONNECT_TIMEOUT_S = 10.0
 class PostgresTransaction:
     """An open transaction on one connection."""
 
-    def __init__(self, connection: psycopg.Connection[Any], catalog: Catalog) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], catalog: Catalog, forks: ForkGuard
+    ) -> None:
         self.connection = connection
         self._catalog = catalog
+        self._forks = forks
 
     def run(self, program: Program[T]) -> T:
+        self._forks.check()
         try:
             statement = next(program)
             while True:
@@ -47,6 +51,7 @@ class PostgresTransaction:
             program.close()
 
     def execute(self, sql: str, params: Params = ()) -> Result:
+        self._forks.check()
         try:
             cursor = self.connection.execute(sql, params or None)
             return Result(cursor.fetchall() if cursor.description else [], cursor.rowcount)
@@ -54,12 +59,14 @@ class PostgresTransaction:
             raise translate(error) from error
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> None:
+        self._forks.check()
         try:
             self.connection.cursor().executemany(sql, rows)
         except psycopg.Error as error:
             raise translate(error) from error
 
     def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        self._forks.check()
         try:
             with self.connection.cursor().copy(copy_statement(table, columns)) as copying:
                 for row in rows:
@@ -87,7 +94,7 @@ class PostgresBackend:
         self.pinned_clock = pinned_clock
         self.catalog = Catalog("postgres", "pyformat", pinned_clock=pinned_clock)
         self._conninfo = conninfo
-        self._pid = os.getpid()
+        self._forks = ForkGuard()
         self._pool = ConnectionPool(
             conninfo,
             min_size=0,
@@ -113,13 +120,16 @@ class PostgresBackend:
         connection = self._begin(BEGIN_WRITE if write else BEGIN_READ)
         try:
             try:
-                yield PostgresTransaction(connection, self.catalog)
+                yield PostgresTransaction(connection, self.catalog, self._forks)
+                self._forks.check()
             except BaseException:
-                _rollback(connection)
+                if not self._forks.is_child:
+                    _rollback(connection)
                 raise
             _commit(connection)
         finally:
-            self._pool.putconn(connection)
+            if not self._forks.is_child:
+                self._pool.putconn(connection)
 
     def side(self) -> Backend:
         from belaypin.backends._sync.postgres import PostgresBackend
@@ -129,15 +139,12 @@ class PostgresBackend:
         return backend
 
     def close(self) -> None:
-        self._pool.close()
+        if not self._forks.is_child:
+            self._pool.close()
 
     def _begin(self, begin: str) -> psycopg.Connection[Any]:
         """A connection with a transaction begun; those that the server dropped are replaced."""
-        if self._pid != os.getpid():
-            raise StoreClosed(
-                "This process was forked from the one that opened the store, and a database "
-                "connection can't be shared. Call belaypin.open() again in this process."
-            )
+        self._forks.check()
         tries_left = _POOL_CONNECTIONS + 1
         while True:
             connection = self._checkout()

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from belaypin.errors import (
@@ -39,25 +40,57 @@ from belaypin.records import Checkpoint, Interval
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
+    from belaypin._async.change import AsyncChange
+    from belaypin._async.commit import AsyncCommit
+    from belaypin._async.joined import AsyncJoined
+    from belaypin._async.lease import AsyncLease
+    from belaypin._async.live import AsyncBatch, AsyncLive
+    from belaypin._async.once import AsyncOnce
     from belaypin._async.store import AsyncStore
+    from belaypin._async.window import AsyncPage, AsyncWindow
+    from belaypin._sync.change import Change
+    from belaypin._sync.commit import Commit
+    from belaypin._sync.joined import Joined
+    from belaypin._sync.lease import Lease
+    from belaypin._sync.live import Batch, Live
+    from belaypin._sync.once import Once
     from belaypin._sync.store import Store
-    from belaypin.backends.base import AsyncBackend, Backend
+    from belaypin._sync.window import Page, Window
+    from belaypin.backends.base import AsyncBackend, Backend, Result
     from belaypin.clock import Clock
 
 __all__ = [
+    "AsyncBatch",
+    "AsyncChange",
+    "AsyncCommit",
+    "AsyncJoined",
+    "AsyncLease",
+    "AsyncLive",
+    "AsyncOnce",
+    "AsyncPage",
     "AsyncStore",
+    "AsyncWindow",
+    "Batch",
     "BelaypinError",
+    "Change",
     "Checkpoint",
+    "Commit",
     "CorruptRecord",
     "Fenced",
     "FetchError",
     "Interval",
+    "Joined",
     "Key",
+    "Lease",
     "LeaseHeld",
+    "Live",
     "MissingDriver",
     "NotCommitted",
+    "Once",
     "OperationRunning",
+    "Page",
     "RequestMismatch",
+    "Result",
     "SchemaTooNew",
     "SqlError",
     "Store",
@@ -67,6 +100,7 @@ __all__ = [
     "StoreUnavailable",
     "UsageError",
     "VersionConflict",
+    "Window",
     "__version__",
     "aopen",
     "canonical",
@@ -154,14 +188,27 @@ def _require_psycopg() -> None:
             )
 
 
-def __getattr__(name: str) -> Any:
-    # Store and AsyncStore are imported when they are asked for: asyncio alone takes 50 ms.
-    if name == "Store":
-        from belaypin._sync.store import Store
+# What users hold is imported when it is asked for: asyncio alone takes 50 ms.
+_HOMES = {
+    "change": ("Change",),
+    "commit": ("Commit",),
+    "joined": ("Joined",),
+    "lease": ("Lease",),
+    "live": ("Batch", "Live"),
+    "once": ("Once",),
+    "store": ("Store",),
+    "window": ("Page", "Window"),
+}
+_LAZY = {
+    f"{prefix}{name}": f"belaypin.{package}.{module}"
+    for prefix, package in (("", "_sync"), ("Async", "_async"))
+    for module, names in _HOMES.items()
+    for name in names
+} | {"Result": "belaypin.backends.base"}
 
-        return Store
-    if name == "AsyncStore":
-        from belaypin._async.store import AsyncStore
+if not TYPE_CHECKING:  # so that a type checker refuses names that don't exist
 
-        return AsyncStore
-    raise AttributeError(f"module 'belaypin' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in _LAZY:
+            return getattr(import_module(_LAZY[name]), name)
+        raise AttributeError(f"module 'belaypin' has no attribute {name!r}")

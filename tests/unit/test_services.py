@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -64,27 +65,25 @@ def test_nothing_is_left_when_the_run_is_killed(tmp_path: Path, number: signal.S
     say = f"echo $BELAYPIN_TEST_POSTGRES > {urls}.part; mv {urls}.part {urls}; exec cat"
     environment = {k: v for k, v in os.environ.items() if k != "BELAYPIN_TEST_POSTGRES"}
     command = [sys.executable, "-m", "tests.services", "--", "sh", "-c", say]
-    run = subprocess.Popen(
+    with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, start_new_session=True
-    )
-    assert run.stdin is not None
-    try:
-        _until(urls.exists)
-        url = urls.read_text().strip()
-        folder = Path(url.partition("host=")[2])
-        psycopg.connect(url).close()
-        assert folder.is_dir()
-    finally:
-        os.killpg(run.pid, number)
-        run.wait(timeout=30)
-        run.stdin.close()
+    ) as run:
+        try:
+            _until(urls.exists)
+            url = urls.read_text().strip()
+            folder = Path(url.partition("host=")[2])
+            psycopg.connect(url).close()
+            assert folder.is_dir()
+            os.killpg(run.pid, number)
+            run.wait(timeout=30)
+        finally:
+            run.kill()
     _until(lambda: not folder.exists())
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url)
 
 
-def _until(true: object, patience_s: float = 30.0) -> None:
-    assert callable(true)
+def _until(true: Callable[[], bool], patience_s: float = 30.0) -> None:
     end = time.monotonic() + patience_s
     while not true():
         assert time.monotonic() < end, "waited in vain"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
@@ -10,6 +10,7 @@ from typing import Self
 from belaypin._async.work import AsyncWork, OpenTransaction
 from belaypin.backends.base import AsyncTransaction
 from belaypin.errors import UsageError
+from belaypin.keys import Key
 from belaypin.programs import checkpoints, leases
 from belaypin.programs.checkpoints import Kind
 from belaypin.programs.leases import Fence
@@ -27,7 +28,7 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         self,
         open_transaction: OpenTransaction,
         fence: Callable[[], Fence],
-        find_key_id: Callable[[], Awaitable[int]],
+        key: Key,
         content_hash: str,
         note_unchanged: Callable[[int, str], None],
     ) -> None:
@@ -35,8 +36,8 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         self.kind: Kind = "unchanged"
         """ "new" if there was no content before, else "changed" or "unchanged"."""
         self._fence = fence
-        self._find_key_id = find_key_id
-        self._key_id = 0
+        self._key = key
+        self._key_id: int | None = None
         self._open_transaction = open_transaction
         self._note_unchanged = note_unchanged
         self._work = _ChangeWork(open_transaction, self)
@@ -54,12 +55,11 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         return self._work
 
     async def __aenter__(self) -> Self:
-        self._key_id = await self._find_key_id()
+        self._fence()
         async with self._open_transaction(write=False) as transaction:
-            is_same = await transaction.run(
-                checkpoints.has_content(self._key_id, self.content_hash)
-            )
-        if not is_same:
+            same = checkpoints.has_content(self._key, self.content_hash)
+            self._key_id = await transaction.run(same)
+        if self._key_id is None:
             await self._work._begun()
         return self
 
@@ -70,13 +70,13 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         traceback: TracebackType | None,
     ) -> None:
         await self._work._end(error)
-        if error is None and not self:
+        if error is None and self._key_id is not None:
             self._note_unchanged(self._key_id, self.content_hash)
 
     async def _compare(self, transaction: AsyncTransaction) -> None:
         """Decide under the row's lock: another role may have committed this content meanwhile."""
         await transaction.run(leases.check(self._fence()))
-        self.kind = await transaction.run(checkpoints.content(self._key_id, self.content_hash))
+        self.kind = await transaction.run(checkpoints.content(self._key, self.content_hash))
 
 
 class _ChangeWork(AsyncWork):

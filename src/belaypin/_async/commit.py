@@ -14,7 +14,7 @@ from belaypin.errors import StoreBusy, StoreUnavailable, VersionConflict
 from belaypin.fields import as_sequence
 from belaypin.fingerprint import item_fingerprinter
 from belaypin.ids import extract_ids
-from belaypin.programs import ledger, pages
+from belaypin.programs import pages
 from belaypin.programs.leases import Fence
 from belaypin.programs.pages import Advance, Counts, OpenWindow, Stream
 from belaypin.programs.selection import Selection
@@ -101,9 +101,7 @@ class AsyncCommit(AsyncWork):
             # Only under the stream's lock is it certain that nobody else has committed them.
             await self._begun()
             if membership.is_partial:
-                compared = prints is not None
-                key_id = self._stream.key_id
-                await self._run(ledger.resolve(key_id, membership, ids, with_content=compared))
+                await self._run(pages.resolve(self._stream, ids, with_content=prints is not None))
                 unknown = picking.unknown(membership, ids)
         return picking.pick(membership, batch, ids, prints, unknown)
 
@@ -129,7 +127,10 @@ class AsyncCommit(AsyncWork):
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
-            await self._end(error)
+            try:
+                await self._end(error)
+            finally:
+                self._stream.ended(durable=False)
             return
         counts = Counts(*map(sum, zip(self._carried, self._selection.counts, strict=True)))
         if self._transaction is None and not self._selection.entries and self._course.can_wait():
@@ -172,6 +173,7 @@ class AsyncCommit(AsyncWork):
         if self._is_joined:
             self._stream.reset()  # not durable before the user's own commit, if that ever comes
         else:
+            self._stream.ended(durable=True)
             appended.apply(self._stream.membership, self._selection.entries)
 
     async def _came_through(self, advance: Advance) -> bool:
@@ -179,7 +181,7 @@ class AsyncCommit(AsyncWork):
         for _ in range(_OUTCOME_LOOKS):
             try:
                 async with self._open_transaction() as transaction:
-                    again = Stream(self._stream.key, self._stream.key_id)
+                    again = Stream(self._stream.key)
                     row = await transaction.run(pages.read(again))
             except (StoreUnavailable, StoreBusy):
                 await asyncio.sleep(_OUTCOME_PAUSE_S)  # sync: sleep_s(_OUTCOME_PAUSE_S)

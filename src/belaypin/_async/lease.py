@@ -21,7 +21,7 @@ from belaypin.intervals import Intervals
 from belaypin.keys import Key
 from belaypin.process import is_surely_dead, owner_name
 from belaypin.programs import checkpoints, coverage, leases, pages
-from belaypin.programs.leases import Fence, Grant, Holder
+from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
 from belaypin.times import At, Duration, duration_us, since_us, to_us
 
@@ -96,18 +96,16 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         if self._held is not None:
             raise UsageError(f"{self!r} is held already; take another with store.lease().")
         deadline_s = monotonic_s() + self._wait_us / 1_000_000
-        async with self._backend.transaction() as transaction:
-            key_id = await transaction.run(checkpoints.ensure(self.key))
         while True:
-            found = await self._try(key_id, None)
+            found = await self._try(None)
             if isinstance(found, Holder) and is_surely_dead(found.owner):
-                found = await self._try(key_id, found.owner)
-            if isinstance(found, Grant):
+                found = await self._try(found.owner)
+            if isinstance(found, Fence):
                 break
             await self._wait(found, deadline_s)
-        self._held = Fence(self.key, key_id, self.role, self._owner, found.token)
+        self._held = found
         self._is_lost = False
-        fence = self._held
+        fence = found
         self._beat = self._heartbeat.add(
             lambda: leases.renew(fence), self._lose, self._ttl_us / 1_000_000
         )
@@ -148,7 +146,8 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
 
         A window that an earlier worker of this role had begun comes first, at its cursor.
         """
-        opened = await self._stream(stream)
+        self._fence()
+        opened = self._stream(stream)
         overlap_us = duration_us(overlap, "overlap")
         settle_us = duration_us(settle, "settle")
         row, done = await self._read(opened)
@@ -179,7 +178,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         return AsyncChange(
             self._backend.transaction,
             self._fence,
-            lambda: self._stream_id(stream),
+            self.key.child(stream),
             content_hash,
             self._unchanged.__setitem__,
         )
@@ -193,15 +192,15 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         return AsyncLive(
             self._backend.transaction,
             self._fence,
-            lambda: self._stream(stream),
+            self._stream(stream),
             at,
             duration_us(settle, "settle"),
         )
 
-    async def _try(self, key_id: int, dead_owner: str | None) -> Grant | Holder:
+    async def _try(self, dead_owner: str | None) -> Fence | Holder:
         async with self._backend.transaction() as transaction:
             return await transaction.run(
-                leases.acquire(key_id, self.role, self._owner, self._ttl_us, dead_owner)
+                leases.acquire(self.key, self.role, self._owner, self._ttl_us, dead_owner)
             )
 
     async def _wait(self, holder: Holder, deadline_s: float) -> None:
@@ -224,25 +223,12 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
     async def _read(self, stream: Stream) -> tuple[StreamRow, Intervals]:
         async with self._backend.transaction(write=False) as transaction:
             row = await transaction.run(pages.read(stream))
-            return row, await transaction.run(coverage.covered(stream.key_id, row.generation))
+            return row, await transaction.run(coverage.covered(row.key_id, row.generation))
 
-    async def _stream(self, name: str) -> Stream:
+    def _stream(self, name: str) -> Stream:
         if name not in self._streams:
-            key, key_id = self.key.child(name), await self._stream_id(name)
-            self._streams[name] = Stream(key, key_id, self._limit_items)
+            self._streams[name] = Stream(self.key.child(name), self._limit_items)
         return self._streams[name]
-
-    async def _stream_id(self, name: str) -> int:
-        if name in self._streams:
-            return self._streams[name].key_id
-        key = self.key.child(name)
-        self._fence()
-        async with self._backend.transaction(write=False) as transaction:
-            found = await transaction.run(checkpoints.find(key))
-        if found is not None:
-            return found
-        async with self._backend.transaction() as transaction:
-            return await transaction.run(checkpoints.ensure(key))
 
     def _fence(self) -> Fence:
         if self._held is None:

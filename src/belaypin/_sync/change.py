@@ -11,6 +11,7 @@ from typing import Self
 from belaypin._sync.work import OpenTransaction, Work
 from belaypin.backends.base import Transaction
 from belaypin.errors import UsageError
+from belaypin.keys import Key
 from belaypin.programs import checkpoints, leases
 from belaypin.programs.checkpoints import Kind
 from belaypin.programs.leases import Fence
@@ -28,7 +29,7 @@ class Change(AbstractContextManager["Change"]):
         self,
         open_transaction: OpenTransaction,
         fence: Callable[[], Fence],
-        find_key_id: Callable[[], int],
+        key: Key,
         content_hash: str,
         note_unchanged: Callable[[int, str], None],
     ) -> None:
@@ -36,8 +37,8 @@ class Change(AbstractContextManager["Change"]):
         self.kind: Kind = "unchanged"
         """ "new" if there was no content before, else "changed" or "unchanged"."""
         self._fence = fence
-        self._find_key_id = find_key_id
-        self._key_id = 0
+        self._key = key
+        self._key_id: int | None = None
         self._open_transaction = open_transaction
         self._note_unchanged = note_unchanged
         self._work = _ChangeWork(open_transaction, self)
@@ -55,10 +56,11 @@ class Change(AbstractContextManager["Change"]):
         return self._work
 
     def __enter__(self) -> Self:
-        self._key_id = self._find_key_id()
+        self._fence()
         with self._open_transaction(write=False) as transaction:
-            is_same = transaction.run(checkpoints.has_content(self._key_id, self.content_hash))
-        if not is_same:
+            same = checkpoints.has_content(self._key, self.content_hash)
+            self._key_id = transaction.run(same)
+        if self._key_id is None:
             self._work._begun()
         return self
 
@@ -69,13 +71,13 @@ class Change(AbstractContextManager["Change"]):
         traceback: TracebackType | None,
     ) -> None:
         self._work._end(error)
-        if error is None and not self:
+        if error is None and self._key_id is not None:
             self._note_unchanged(self._key_id, self.content_hash)
 
     def _compare(self, transaction: Transaction) -> None:
         """Decide under the row's lock: another role may have committed this content meanwhile."""
         transaction.run(leases.check(self._fence()))
-        self.kind = transaction.run(checkpoints.content(self._key_id, self.content_hash))
+        self.kind = transaction.run(checkpoints.content(self._key, self.content_hash))
 
 
 class _ChangeWork(Work):

@@ -21,7 +21,7 @@ from belaypin.intervals import Intervals
 from belaypin.keys import Key
 from belaypin.process import is_surely_dead, owner_name
 from belaypin.programs import checkpoints, coverage, leases, pages
-from belaypin.programs.leases import Fence, Grant, Holder
+from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
 from belaypin.times import At, Duration, duration_us, since_us, to_us
 
@@ -96,18 +96,16 @@ class Lease(AbstractContextManager["Lease"]):
         if self._held is not None:
             raise UsageError(f"{self!r} is held already; take another with store.lease().")
         deadline_s = monotonic_s() + self._wait_us / 1_000_000
-        with self._backend.transaction() as transaction:
-            key_id = transaction.run(checkpoints.ensure(self.key))
         while True:
-            found = self._try(key_id, None)
+            found = self._try(None)
             if isinstance(found, Holder) and is_surely_dead(found.owner):
-                found = self._try(key_id, found.owner)
-            if isinstance(found, Grant):
+                found = self._try(found.owner)
+            if isinstance(found, Fence):
                 break
             self._wait(found, deadline_s)
-        self._held = Fence(self.key, key_id, self.role, self._owner, found.token)
+        self._held = found
         self._is_lost = False
-        fence = self._held
+        fence = found
         self._beat = self._heartbeat.add(
             lambda: leases.renew(fence), self._lose, self._ttl_us / 1_000_000
         )
@@ -148,6 +146,7 @@ class Lease(AbstractContextManager["Lease"]):
 
         A window that an earlier worker of this role had begun comes first, at its cursor.
         """
+        self._fence()
         opened = self._stream(stream)
         overlap_us = duration_us(overlap, "overlap")
         settle_us = duration_us(settle, "settle")
@@ -179,7 +178,7 @@ class Lease(AbstractContextManager["Lease"]):
         return Change(
             self._backend.transaction,
             self._fence,
-            lambda: self._stream_id(stream),
+            self.key.child(stream),
             content_hash,
             self._unchanged.__setitem__,
         )
@@ -193,15 +192,15 @@ class Lease(AbstractContextManager["Lease"]):
         return Live(
             self._backend.transaction,
             self._fence,
-            lambda: self._stream(stream),
+            self._stream(stream),
             at,
             duration_us(settle, "settle"),
         )
 
-    def _try(self, key_id: int, dead_owner: str | None) -> Grant | Holder:
+    def _try(self, dead_owner: str | None) -> Fence | Holder:
         with self._backend.transaction() as transaction:
             return transaction.run(
-                leases.acquire(key_id, self.role, self._owner, self._ttl_us, dead_owner)
+                leases.acquire(self.key, self.role, self._owner, self._ttl_us, dead_owner)
             )
 
     def _wait(self, holder: Holder, deadline_s: float) -> None:
@@ -224,25 +223,12 @@ class Lease(AbstractContextManager["Lease"]):
     def _read(self, stream: Stream) -> tuple[StreamRow, Intervals]:
         with self._backend.transaction(write=False) as transaction:
             row = transaction.run(pages.read(stream))
-            return row, transaction.run(coverage.covered(stream.key_id, row.generation))
+            return row, transaction.run(coverage.covered(row.key_id, row.generation))
 
     def _stream(self, name: str) -> Stream:
         if name not in self._streams:
-            key, key_id = self.key.child(name), self._stream_id(name)
-            self._streams[name] = Stream(key, key_id, self._limit_items)
+            self._streams[name] = Stream(self.key.child(name), self._limit_items)
         return self._streams[name]
-
-    def _stream_id(self, name: str) -> int:
-        if name in self._streams:
-            return self._streams[name].key_id
-        key = self.key.child(name)
-        self._fence()
-        with self._backend.transaction(write=False) as transaction:
-            found = transaction.run(checkpoints.find(key))
-        if found is not None:
-            return found
-        with self._backend.transaction() as transaction:
-            return transaction.run(checkpoints.ensure(key))
 
     def _fence(self) -> Fence:
         if self._held is None:

@@ -29,31 +29,36 @@ class Live(AbstractContextManager["Live"]):
         self,
         open_transaction: OpenTransaction,
         fence: Callable[[], Fence],
-        make_stream: Callable[[], Stream],
+        stream: Stream,
         at: At,
         settle_us: int,
     ) -> None:
         self._open_transaction = open_transaction
         self._fence = fence
-        self._make_stream = make_stream
         self._event_us = event_time(at)
         self._settle_us = settle_us
-        self._stream: Stream | None = None
+        self._of = stream
+        self._is_listening = False
         self._stored: OpenWindow | None = None
         self._connected_us = 0
         self._heard_us = 0
 
     def __enter__(self) -> Self:
-        self._stream = self._make_stream()
-        with self._open_transaction() as transaction:
-            row = transaction.run(pages.begin(self._fence(), self._stream))
+        try:
+            with self._open_transaction() as transaction:
+                row = transaction.run(pages.begin(self._fence(), self._of))
+        except BaseException:
+            self._of.ended(durable=False)
+            raise
+        self._of.ended(durable=True)
         # An open window of this role stays open: its cursor is for windows() to go on from.
         self._stored = row.open_windows().get(self._fence().role)
         self._connected_us = self._heard_us = row.now_us
+        self._is_listening = True
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stream = None
+        self._is_listening = False
 
     def batch(self, items: Sequence[Any]) -> Batch:
         """Events that came together, to be committed like a page."""
@@ -83,9 +88,10 @@ class Live(AbstractContextManager["Live"]):
 
     @property
     def stream(self) -> Stream:
-        if self._stream is None:
+        """The stream that is listened to."""
+        if not self._is_listening:
             raise UsageError("Not listening: use `with lease.live(...) as live`.")
-        return self._stream
+        return self._of
 
 
 class Batch:

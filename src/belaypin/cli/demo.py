@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import statistics
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from belaypin.cli import INTERRUPTED
 from belaypin.demo.errors import CannotRun, DemoError
 from belaypin.demo.outside import is_sqlite, sqlite_path
 from belaypin.demo.run import Options, Outcome, prove
@@ -26,7 +28,6 @@ __all__ = ["command"]
 
 _NOT_PROVEN = 1
 _CANNOT_RUN = 2
-_INTERRUPTED = 130
 
 _LOOK = "SELECT author, count(*) FROM demo_commits GROUP BY author ORDER BY 2 DESC LIMIT 10"
 _PYTHON_LOOK = "import sqlite3; print(*sqlite3.connect({path!r}).execute({sql!r}), sep='\\n')"
@@ -67,12 +68,15 @@ def command(*, as_json: bool, **options: Any) -> None:
     Exit codes: 0 nothing was lost or doubled; 1 something was, or nothing could be proven; 2 the
     call cannot work (no such repository, no git, no such store); 130 stopped by Ctrl-C.
     """
+    # As after Ctrl-C: the miner is ended and the scratch files are removed.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     try:
         with _Display(quiet=as_json) as display:
             outcome = prove(Options(**options), display)
     except KeyboardInterrupt:
         click.echo("Stopped. What was committed is safe: the same command goes on.", err=True)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     except DemoError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(_CANNOT_RUN if isinstance(error, CannotRun) else _NOT_PROVEN)

@@ -100,18 +100,19 @@ def locate(path: Path | None) -> tuple[Git, Path] | None:
     Raises:
         CannotRun: ``path`` is no repository, git is missing, or git refuses the repository.
     """
-    environment = dict(os.environ, LC_ALL="C")  # noqa: TID251 - git is an edge, and we read its messages
+    # In English, as one of git's messages is looked at.
+    environment = dict(os.environ, LC_ALL="C")  # noqa: TID251  # what git itself would be given
     if path is not None:
         environment = {k: v for k, v in environment.items() if not _POINTERS.fullmatch(k)}
     start = path or Path()
-    question = ("-C", str(start), "rev-parse", "--absolute-git-dir", "--git-common-dir")
+    ask = ("-C", str(start), "rev-parse")
     try:
-        answer = run_git(*question, environment=environment)
+        git_dir = _line(run_git(*ask, "--absolute-git-dir", environment=environment))
+        common_dir = _line(run_git(*ask, "--git-common-dir", environment=environment))
     except CannotRun as error:
         if path is None and "not a git repository" in str(error):
             return None
         raise CannotRun(f"no history can be read in {start}: {error}") from error
-    git_dir, common_dir = (os.fsdecode(line) for line in answer.splitlines())
     return Git(Path(git_dir), environment), (start / common_dir).resolve()
 
 
@@ -125,8 +126,10 @@ def run_git(*command: str, environment: dict[str, str] | None = None, stdin: byt
         done = subprocess.run(
             ["git", *command], env=environment, input=stdin, capture_output=True, check=False
         )
-    except FileNotFoundError as error:
-        raise _missing() from error
+    except OSError as error:
+        raise CannotRun(
+            f"git cannot be run ({error}): install it, or put it on the PATH, then run again"
+        ) from error
     if done.returncode:
         raise _failed(done.stderr)
     return done.stdout
@@ -135,27 +138,22 @@ def run_git(*command: str, environment: dict[str, str] | None = None, stdin: byt
 @contextlib.contextmanager
 def _started(*command: str, env: dict[str, str], stdin: IO[bytes]) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryFile() as stderr:
-        try:
-            process = subprocess.Popen(
-                ["git", *command], env=env, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr
-            )
-        except FileNotFoundError as error:
-            raise _missing() from error
-        try:
+        with subprocess.Popen(
+            ["git", *command], env=env, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr
+        ) as process:
             assert process.stdout is not None
-            yield process.stdout
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            process.communicate()
+            try:
+                yield process.stdout
+            except BaseException:
+                process.kill()
+                raise
         if process.returncode:
             stderr.seek(0)
             raise _failed(stderr.read())
 
 
-def _missing() -> CannotRun:
-    return CannotRun("git was not found: install it, or put it on the PATH, then run again")
+def _line(output: bytes) -> str:
+    return os.fsdecode(output.removesuffix(b"\n"))
 
 
 def _failed(stderr: bytes) -> CannotRun:

@@ -27,6 +27,7 @@ from .text import shortened
 
 __all__ = ["Miner", "main"]
 
+_NO_SUCH_STORE = (belaypin.UsageError, belaypin.MissingDriver, belaypin.StoreUnavailable)
 _PIPELINE = "git-history"
 _LEASE_TTL_S = 5
 _LEASE_WAIT_S = 60
@@ -74,7 +75,7 @@ class Miner:
         with lease.changed(tables.PROFILES.stream, profile) as change:
             if not change:
                 return
-            sql = f"DELETE FROM {tables.PROFILES.name} WHERE author = {self.mark}"  # noqa: S608 - constants
+            sql = f"DELETE FROM demo_profiles WHERE author = {self.mark}"  # noqa: S608  # "?" or "%s"
             change.tx.execute(sql, (author.key,))
             _insert(change.tx, tables.PROFILES, [profile])
         _report(1)
@@ -107,9 +108,9 @@ def main(arguments: list[str]) -> None:
     try:
         with belaypin.open(store_url) as store:
             Miner(store, source, int(page_size), mark).run()
-    except (belaypin.UsageError, belaypin.MissingDriver, belaypin.StoreUnavailable) as error:
+    except belaypin.BelaypinError as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(CANNOT_RUN)
+        sys.exit(CANNOT_RUN if isinstance(error, _NO_SUCH_STORE) else 1)
     except BrokenPipeError:
         pass  # whoever wanted to know is gone
     finally:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom  # noqa: TID251  # kills fall by chance
@@ -92,12 +94,12 @@ def prove(options: Options, watcher: Watcher) -> Outcome:
     git, folder = _repository(options.repo, watcher)
     store = _store(options, folder)
     seed = SystemRandom().getrandbits(32) if options.seed is None else options.seed
-    with tempfile.TemporaryDirectory(prefix="belaypin-demo-") as scratch:
-        tips, source = Path(scratch, "tips"), Path(scratch, "source.db")
+    with _scratch_folder() as scratch:
+        tips, source = scratch / "tips", scratch / "source.db"
         watcher.phase("Reading the history", None)
         git.tips(tips)
         survey(source, git, tips, watcher.advance)
-        with closing(Proof(Path(scratch, "proof.db"), store)) as proof:
+        with closing(Proof(scratch / "proof.db", store)) as proof:
             proof.remember()
             new = proof.new_items(source)
             watcher.phase("Mining", new)
@@ -112,6 +114,15 @@ def prove(options: Options, watcher: Watcher) -> Outcome:
         recoveries_s=tuple(killer.recoveries_s),
         seed=seed,
     )
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="belaypin-demo-") as folder:
+        try:
+            yield Path(folder)
+        except sqlite3.Error as error:  # those of the store have another name by now
+            raise CannotRun(f"the scratch files in {folder} cannot be used: {error}") from error
 
 
 def _repository(path: Path | None, watcher: Watcher) -> tuple[Git, Path]:
@@ -171,4 +182,6 @@ def _page_size(new: int, kills: int) -> int:
 
 
 def _miner(source: Path, store: str, page_size: int) -> list[str]:
-    return [sys.executable, "-m", "belaypin.demo.miner", str(source), store, str(page_size)]
+    # -P: a file named like a module in the current folder, which may be anybody's, stays a file.
+    python = [sys.executable, "-P", "-m"]
+    return [*python, "belaypin.demo.miner", str(source), store, str(page_size)]

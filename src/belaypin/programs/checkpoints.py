@@ -15,6 +15,7 @@ __all__ = [
     "ensure",
     "find",
     "has_content",
+    "named",
     "read",
     "save",
     "unchanged",
@@ -47,7 +48,7 @@ class CheckpointRow(NamedTuple):
 
 def find(key: Key) -> Program[int | None]:
     """The id of the Key's row, if it has one."""
-    rows = yield Statement("checkpoint.find", _named(key))
+    rows = yield Statement("checkpoint.find", named(key))
     return rows[0][0] if rows else None
 
 
@@ -56,15 +57,15 @@ def ensure(key: Key) -> Program[int]:
     found = yield from find(key)
     if found is not None:
         return found
-    yield Statement("checkpoint.ensure", _named(key))
-    rows = yield Statement("checkpoint.find", _named(key))
+    yield Statement("checkpoint.ensure", named(key))
+    rows = yield Statement("checkpoint.find", named(key))
     key_id: int = rows[0][0]
     return key_id
 
 
 def read(key: Key) -> Program[CheckpointRow | None]:
     """The Key's checkpoint, if there is one."""
-    rows = yield Statement("checkpoint.read", _named(key))
+    rows = yield Statement("checkpoint.read", named(key))
     return CheckpointRow(*rows[0]) if rows else None
 
 
@@ -90,14 +91,15 @@ def save(key: Key, state: bytes, schema_version: int, expected: int | None) -> P
     return saved
 
 
-def has_content(key_id: int, content_hash: str) -> Program[bool]:
-    """Whether this is the content that was committed last; read without a lock."""
-    rows = yield Statement("checkpoint.content_hash", {"key_id": key_id})
-    return bool(rows[0][0] == content_hash)
+def has_content(key: Key, content_hash: str) -> Program[int | None]:
+    """The id of the Key's row if this is the content that it was committed with last."""
+    rows = yield Statement("checkpoint.content_hash", named(key))
+    return rows[0][0] if rows and rows[0][1] == content_hash else None
 
 
-def content(key_id: int, content_hash: str) -> Program[Kind]:
+def content(key: Key, content_hash: str) -> Program[Kind]:
     """Compare under the row's lock, and note the new content if it differs."""
+    key_id = yield from ensure(key)
     rows = yield Statement("checkpoint.lock", {"key_id": key_id})
     stored: str | None = rows[0][1]
     if stored == content_hash:
@@ -111,5 +113,6 @@ def unchanged(key_id: int, content_hash: str) -> Program[None]:
     yield Statement("checkpoint.unchanged", {"key_id": key_id, "content_hash": content_hash})
 
 
-def _named(key: Key) -> dict[str, SqlValue]:
+def named(key: Key) -> dict[str, SqlValue]:
+    """The Key as parameters."""
     return {"pipeline": key.pipeline, "entity": key.entity, "stream": key.stream}

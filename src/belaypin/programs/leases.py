@@ -7,8 +7,9 @@ from typing import NamedTuple
 from belaypin.errors import Fenced
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
+from belaypin.programs import checkpoints
 
-__all__ = ["Fence", "Grant", "Holder", "acquire", "check", "release", "renew"]
+__all__ = ["Fence", "Holder", "acquire", "check", "release", "renew"]
 
 
 class Fence(NamedTuple):
@@ -29,13 +30,6 @@ class Fence(NamedTuple):
         }
 
 
-class Grant(NamedTuple):
-    """A lease that is ours from ``acquired_us`` on."""
-
-    token: int
-    acquired_us: int
-
-
 class Holder(NamedTuple):
     """A lease that is somebody else's until ``expires_us``, as of ``now_us``."""
 
@@ -46,9 +40,10 @@ class Holder(NamedTuple):
 
 
 def acquire(
-    key_id: int, role: str, owner: str, ttl_us: int, dead_owner: str | None = None
-) -> Program[Grant | Holder]:
+    key: Key, role: str, owner: str, ttl_us: int, dead_owner: str | None = None
+) -> Program[Fence | Holder]:
     """Take the lease if it is free, expired, or held by ``dead_owner``; else tell who holds it."""
+    key_id = yield from checkpoints.ensure(key)
     rows = yield Statement(
         "lease.acquire",
         {
@@ -61,7 +56,7 @@ def acquire(
     )
     if rows:
         yield Statement("checkpoint.attempt", {"key_id": key_id})
-        return Grant(*rows[0])
+        return Fence(key, key_id, role, owner, rows[0][0])
     rows = yield Statement("lease.read", {"key_id": key_id, "role": role})
     return Holder(*rows[0])
 

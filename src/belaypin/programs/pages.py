@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,7 +12,7 @@ from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS, Membership
 from belaypin.program import Program, Statement
-from belaypin.programs import coverage, leases, ledger
+from belaypin.programs import checkpoints, coverage, leases, ledger
 from belaypin.programs.leases import Fence
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "begin",
     "commit",
     "read",
+    "resolve",
     "resumable",
 ]
 
@@ -58,6 +59,7 @@ _PROGRESS: msgspec.json.Decoder[Progress] = msgspec.json.Decoder(Progress)
 class StreamRow(NamedTuple):
     """The part of a stream's checkpoint that its commits read and write."""
 
+    key_id: int
     generation: int
     commits: int
     commit_id: str | None
@@ -73,17 +75,26 @@ class StreamRow(NamedTuple):
 class Stream:
     """A stream as one worker knows it. Stale knowledge costs a read, never a wrong answer."""
 
-    def __init__(self, key: Key, key_id: int, limit_items: int = LIMIT_ITEMS) -> None:
+    def __init__(self, key: Key, limit_items: int = LIMIT_ITEMS) -> None:
         self.key = key
-        self.key_id = key_id
+        self.key_id: int | None = None
+        """Its row; None as long as it has none."""
+        self.is_provisional = False
+        """Whether the row was made in a transaction that is not durable yet."""
         self.row: StreamRow | None = None
         self._limit_items = limit_items
         self.membership = Membership(limit_items)
 
     def reset(self) -> None:
         """Forget everything: after a failure, nobody knows what became of the last commit."""
-        self.row = None
+        self.key_id, self.row, self.is_provisional = None, None, False
         self.membership = Membership(self._limit_items)
+
+    def ended(self, *, durable: bool) -> None:
+        """A transaction that had begun on this stream was committed, or undone."""
+        if self.is_provisional and not durable:
+            self.reset()
+        self.is_provisional = False
 
 
 class Counts(NamedTuple):
@@ -109,10 +120,11 @@ class Advance(NamedTuple):
 
 def read(stream: Stream) -> Program[StreamRow]:
     """Read the stream's row without a lock, and which segments it has."""
-    rows = yield Statement("stream.read", {"key_id": stream.key_id})
-    yield from _take(stream, StreamRow(*rows[0]))
-    assert stream.row is not None
-    return stream.row
+    rows = yield Statement("stream.read", checkpoints.named(stream.key))
+    if rows:
+        return (yield from _take(stream, StreamRow(*rows[0])))
+    rows = yield Statement("clock.now")
+    return StreamRow(0, 1, 0, None, 0, "{}", rows[0][0])
 
 
 def resumable(
@@ -132,16 +144,26 @@ def begin(fence: Fence, stream: Stream) -> Program[StreamRow]:
 
     Raises Fenced if the lease is no longer ours or the stream was rewound.
     """
-    yield from leases.check(fence)
-    rows = yield Statement("stream.lock", {"key_id": stream.key_id})
+    if stream.key_id is None:
+        yield from leases.check(fence)
+        stream.key_id = yield from checkpoints.ensure(stream.key)
+        stream.is_provisional = True
+    rows = yield Statement("stream.lock", {**fence.params(), "stream_id": stream.key_id})
+    if not rows:
+        yield from leases.check(fence)
     row = StreamRow(*rows[0])
     if stream.row is not None and stream.row.generation != row.generation:
         raise Fenced(
             f"{stream.key} was rewound to generation {row.generation} while this worker was at "
             f"generation {stream.row.generation}. Nothing was written. Take a new lease to go on."
         )
-    yield from _take(stream, row)
-    return row
+    return (yield from _take(stream, row))
+
+
+def resolve(stream: Stream, ids: Collection[ItemId], *, with_content: bool) -> Program[None]:
+    """Read what must be read to be certain about these ids. The caller has begun."""
+    assert stream.key_id is not None
+    yield from ledger.resolve(stream.key_id, stream.membership, ids, with_content=with_content)
 
 
 def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.Appended]:
@@ -149,14 +171,14 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
     row = stream.row
     assert row is not None
     appended = yield from ledger.append(
-        stream.key_id, row.generation, stream.membership, advance.entries, fence.token
+        row.key_id, row.generation, stream.membership, advance.entries, fence.token
     )
     if advance.cover_us is not None:
-        yield from coverage.extend(stream.key_id, row.generation, *advance.cover_us)
+        yield from coverage.extend(row.key_id, row.generation, *advance.cover_us)
     yield Statement(
         "stream.advance",
         {
-            "key_id": stream.key_id,
+            "key_id": row.key_id,
             "commit_id": advance.commit_id,
             "head_seq": appended.head_seq,
             "progress": _with_window(row, advance.role, advance.window),
@@ -166,9 +188,10 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
     return appended
 
 
-def _take(stream: Stream, row: StreamRow) -> Program[None]:
-    stream.row = row
-    yield from ledger.refresh(stream.key_id, row.generation, stream.membership, row.head_seq)
+def _take(stream: Stream, row: StreamRow) -> Program[StreamRow]:
+    stream.key_id, stream.row = row.key_id, row
+    yield from ledger.refresh(row.key_id, row.generation, stream.membership, row.head_seq)
+    return row
 
 
 def _with_window(row: StreamRow, role: str, window: OpenWindow | None) -> str:

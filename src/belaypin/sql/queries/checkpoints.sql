@@ -31,9 +31,9 @@ SET attempts = attempts + 1
 WHERE key_id = :key_id;
 
 -- name: checkpoint.content_hash
-SELECT content_hash
+SELECT key_id, content_hash
 FROM belaypin_checkpoint
-WHERE key_id = :key_id;
+WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 
 -- name: checkpoint.save
 UPDATE belaypin_checkpoint

@@ -20,7 +20,7 @@ ON CONFLICT (key_id, role) DO UPDATE SET
 WHERE belaypin_lease.expires_us <= excluded.acquired_us
    OR belaypin_lease.expires_us > excluded.acquired_us + 2 * belaypin_lease.ttl_us
    OR belaypin_lease.owner = :dead_owner
-RETURNING token, acquired_us;
+RETURNING token;
 
 -- name: lease.read
 SELECT owner, token, expires_us, {now_us} AS now_us

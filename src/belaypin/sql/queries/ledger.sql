@@ -1,15 +1,19 @@
 -- The packed ledger, and the stream row that serialises its writers.
 
 -- name: stream.read
-SELECT generation, commits, commit_id, head_seq, progress, {now_us} AS now_us
+SELECT key_id, generation, commits, commit_id, head_seq, progress, {now_us} AS now_us
 FROM belaypin_checkpoint
-WHERE key_id = :key_id;
+WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 
 -- name: stream.lock
--- Always after the lease row: one order for every writer, so no two can deadlock.
-SELECT generation, commits, commit_id, head_seq, progress, {now_us} AS now_us
-FROM belaypin_checkpoint
-WHERE key_id = :key_id
+-- The first statement of a page's commit: is the lease still ours, and where does the stream stand?
+-- Both rows are held until the transaction ends, the lease's first: one order for every writer, so
+-- that no two can deadlock. No row means: fenced.
+SELECT c.key_id, c.generation, c.commits, c.commit_id, c.head_seq, c.progress, {now_us} AS now_us
+FROM belaypin_lease AS l
+JOIN belaypin_checkpoint AS c ON c.key_id = :stream_id
+WHERE l.key_id = :key_id AND l.role = :role AND l.owner = :owner AND l.token = :token
+  AND l.expires_us <> 0
 {for_update};
 
 -- name: stream.advance

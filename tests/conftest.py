@@ -1,0 +1,33 @@
+"""What every test has: no silent skips, real servers, and Hypothesis profiles."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from importlib.metadata import version
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+
+import belaypin
+
+pytest_plugins = ["tests.no_skips", "tests.notes", "tests.services.fixtures"]
+
+# Everyday runs draw the same examples each time: what fails in CI fails at the desk. `make long`
+# draws new ones, and more of them.
+settings.register_profile(
+    "everyday",
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "long", parent=settings.get_profile("everyday"), derandomize=False, max_examples=5_000
+)
+settings.load_profile(os.environ.get("BELAYPIN_HYPOTHESIS", "everyday"))
+
+
+def pytest_report_header() -> str:
+    where = Path(belaypin.__file__).parent
+    return f"belaypin {version('belaypin')} in {where}, SQLite {sqlite3.sqlite_version}"

@@ -1,0 +1,117 @@
+"""A pytest plugin: fixtures with real servers, started before the first test that needs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import redis
+
+from tests.services.postgres import Postgres, fresh_database
+from tests.services.programs import ServiceMissing
+from tests.services.redis_server import Redis
+from tests.services.session import Server, Services
+
+# Each fixture with the server it needs (an attribute of Services).
+NEEDS = {
+    "postgres_url": "postgres",
+    "postgres_durable": "postgres_durable",
+    "redis_url": "redis",
+}
+
+_services = pytest.StashKey[Services]()
+
+
+class DurablePostgres(NamedTuple):
+    """A fresh database on a server that keeps fsync on and that the test may kill."""
+
+    url: str
+    server: Postgres
+
+    def start(self) -> None:
+        """Start the server again; return once it takes connections."""
+        self.server.start()
+
+    def stop_immediate(self) -> None:
+        """Stop as ``pg_ctl stop -m immediate`` does."""
+        self.server.stop_immediate()
+
+    def kill9(self) -> None:
+        """SIGKILL the server with all its processes."""
+        self.server.kill9()
+
+
+@pytest.fixture
+def postgres_url(pytestconfig: pytest.Config) -> Iterator[str]:
+    """The URL of a fresh, empty PostgreSQL database."""
+    with fresh_database(pytestconfig.stash[_services].postgres.url) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_durable(pytestconfig: pytest.Config) -> Iterator[DurablePostgres]:
+    """A fresh database on a server that the test may kill and start again."""
+    server = pytestconfig.stash[_services].postgres_durable
+    server.start()
+    with fresh_database(server.url) as url:
+        try:
+            yield DurablePostgres(url, server)
+        finally:
+            server.start()
+
+
+@pytest.fixture
+def redis_url(pytestconfig: pytest.Config) -> str:
+    """The URL of an empty Redis."""
+    url = pytestconfig.stash[_services].redis.url
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_services] = Services()
+    os.environ.update(_workerinput(config).get("belaypin_urls", {}))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_services].close()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if not session.config.option.collectonly:
+        wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+        _start(session.config, [server for name, server in NEEDS.items() if name in wanted])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """With pytest-xdist, all workers share the servers of the process that started them."""
+    _start(node.config, ["postgres", "redis"])
+    services = node.config.stash[_services]
+    urls = {"BELAYPIN_TEST_POSTGRES": services.postgres.url}
+    if isinstance(services.redis, Redis):
+        number = node.workerinput["workerid"].removeprefix("gw")
+        urls["BELAYPIN_TEST_REDIS"] = f"{services.redis.url}?db={number}"
+    node.workerinput["belaypin_urls"] = urls
+
+
+def _start(config: pytest.Config, names: list[str]) -> None:
+    services = config.stash[_services]
+    for name in names:
+        new = name not in vars(services)
+        try:
+            server: Server = getattr(services, name)
+        except (ServiceMissing, RuntimeError) as error:
+            pytest.exit(str(error), returncode=pytest.ExitCode.INTERNAL_ERROR)
+        reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+        if new and reporter and not _workerinput(config):
+            reporter.ensure_newline()
+            reporter.write_line(f"{name}: {server.name}, {server.origin}")
+
+
+def _workerinput(config: pytest.Config) -> dict[str, Any]:
+    found: dict[str, Any] = getattr(config, "workerinput", {})
+    return found

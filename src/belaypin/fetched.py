@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from belaypin.errors import FetchError
+from belaypin.codec import dump_state
+from belaypin.errors import FetchError, UsageError
 
 __all__ = ["Fetched", "read_fetched", "stored_cursor"]
 
@@ -40,12 +41,14 @@ def read_fetched(
 
 def stored_cursor(cursor: Any) -> Any:
     """The cursor as it will be read back after a crash: JSON, and a copy that nobody changes."""
+    if cursor is None:
+        return None
     try:
-        encoded = msgspec.json.encode(cursor)
-    except (TypeError, ValueError) as error:
+        encoded = dump_state(cursor)
+    except UsageError as error:
         raise FetchError(
-            f"fetch returned a next cursor that can't be stored: {type(cursor).__name__} is no "
-            f"JSON value. Return text, a number, or a list or dict of those."
+            f"fetch returned a next cursor that can't be stored as JSON: {error} Return text, a "
+            f"number, or a list or dict of those."
         ) from error
     if len(encoded) > _MAX_CURSOR_BYTES:
         raise FetchError(

@@ -52,7 +52,7 @@ def family(connection: Any, colour: Colour) -> str:
 def translate_foreign(error: Exception, dialect: Dialect) -> BelaypinError:
     """What a driver (perhaps behind SQLAlchemy) says, in our words."""
     origin: Any = getattr(error, "orig", None) or error
-    if dialect == "sqlite" and isinstance(origin, sqlite3.Error):
+    if dialect == "sqlite" and isinstance(origin, sqlite3.Error | OverflowError | UnicodeError):
         from belaypin.backends import sqlite
 
         return sqlite.translate(origin)

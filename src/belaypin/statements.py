@@ -9,10 +9,10 @@ from belaypin.errors import UsageError
 __all__ = ["refuse_transaction_control"]
 
 _CONTROL = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:BEGIN|COMMIT|END|ABORT|START\s+TRANSACTION|ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO\b))\b",
+    r"(?:[\s;]|--[^\n]*\n|/\*.*?\*/)*(?:BEGIN|COMMIT|END|ABORT|START\s+TRANSACTION|ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO\b))\b",
     re.IGNORECASE | re.DOTALL,
 )
-_INITIALS = frozenset("bBcCeEaAsSrR-/ \t\r\n\f\v")
+_INITIALS = frozenset("bBcCeEaAsSrR;-/ \t\r\n\f\v")
 
 
 def refuse_transaction_control(sql: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio  # sync: from belaypin.clock import sleep_s
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
+from belaypin._async.joined import AsyncJoined
 from belaypin._async.work import AsyncWork, OpenTransaction
 from belaypin.backends.base import AsyncTransaction
 from belaypin.clock import unique_id
@@ -15,39 +16,15 @@ from belaypin.fields import as_sequence
 from belaypin.fingerprint import item_fingerprinter
 from belaypin.ids import extract_ids
 from belaypin.programs import pages
+from belaypin.programs.courses import Course
 from belaypin.programs.leases import Fence
-from belaypin.programs.pages import Advance, Counts, OpenWindow, Stream
+from belaypin.programs.pages import Advance, Counts, Stream
 from belaypin.programs.selection import Selection
 
-__all__ = ["AsyncCommit", "Course"]
+__all__ = ["AsyncCommit"]
 
 _OUTCOME_LOOKS = 5
 _OUTCOME_PAUSE_S = 0.5
-
-
-class Course(Protocol):
-    """What a commit moves forward: a window of pages, or a live stream."""
-
-    @property
-    def event_us(self) -> Callable[[Any], int] | None:
-        """Tells an item's event time, where late items are to be counted."""
-
-    @property
-    def late_before_us(self) -> int:
-        """Items before this time are late."""
-
-    @property
-    def stored(self) -> OpenWindow | None:
-        """The role's open window as the database should have it now."""
-
-    def after(self, now_us: int) -> tuple[OpenWindow | None, tuple[int, int] | None]:
-        """The open window after this commit, and the event time that it covers."""
-
-    def can_wait(self) -> bool:
-        """Whether a commit that adds nothing may be left to a later one."""
-
-    def moved(self, stored: OpenWindow | None, skipped: Counts, *, durable: bool) -> None:
-        """The commit is done; or, if not ``durable``, left to a later one."""
 
 
 class AsyncCommit(AsyncWork):
@@ -63,16 +40,13 @@ class AsyncCommit(AsyncWork):
         fence: Fence,
         stream: Stream,
         course: Course,
-        carried: Counts,
-        *,
-        is_joined: bool = False,
+        joined: AsyncJoined | None = None,
     ) -> None:
-        super().__init__(open_transaction)
+        super().__init__(open_transaction if joined is None else joined.transaction)
         self._fence = fence
         self._stream = stream
         self._course = course
-        self._carried = carried
-        self._is_joined = is_joined
+        self._is_joined = joined is not None
         self._now_us = 0
         self._selection = Selection(stream.key, course.event_us, course.late_before_us)
 
@@ -132,10 +106,10 @@ class AsyncCommit(AsyncWork):
             finally:
                 self._stream.ended(durable=False)
             return
-        counts = Counts(*map(sum, zip(self._carried, self._selection.counts, strict=True)))
+        counts = Counts(*map(sum, zip(self._course.carried, self._selection.counts, strict=True)))
         if self._transaction is None and not self._selection.entries and self._course.can_wait():
             self._ended = True
-            self._course.moved(self._course.stored, counts, durable=False)
+            self._course.left(counts)
             return
         try:
             await self._commit(counts)
@@ -169,7 +143,7 @@ class AsyncCommit(AsyncWork):
         except (StoreUnavailable, StoreBusy):
             if self._is_joined or not await self._came_through(advance):
                 raise
-        self._course.moved(window, Counts(), durable=True)
+        self._course.done()
         if self._is_joined:
             self._stream.reset()  # not durable before the user's own commit, if that ever comes
         else:

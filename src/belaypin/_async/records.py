@@ -73,6 +73,7 @@ class AsyncRecords(ABC):
         """Those of the ids that are committed to the stream at ``key``."""
         wanted = list(ids)
         canonical = extract_ids(wanted, lambda value: value)
+        check_new_ids(canonical)
         found = await self._run(_seen(Key.of(key), canonical), write=False)
         return {value for value, item_id in zip(wanted, canonical, strict=True) if item_id in found}
 
@@ -114,9 +115,7 @@ class AsyncRecords(ABC):
         ``request`` (a JSON-like document) guards against one id for two different things:
         RequestMismatch. OperationRunning if another worker is at it and ``wait_s`` is over.
         """
-        check_new_ids(extract_ids([operation_id], str))
-        if not operation_id:
-            raise UsageError("An operation needs an id: a text that is the same on every attempt.")
+        _check_operation_id(operation_id)
         return AsyncOnce(
             self._open,
             self._heartbeat_for_once(),
@@ -129,6 +128,14 @@ class AsyncRecords(ABC):
     async def _run(self, program: Program[T], *, write: bool = True) -> T:
         async with self._open(write=write) as transaction:
             return await transaction.run(program)
+
+
+def _check_operation_id(value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise UsageError(
+            f"An operation needs an id, a text that is the same on every attempt; got {value!r}."
+        )
+    check_new_ids([value])
 
 
 def _seen(key: Key, ids: list[ItemId]) -> Program[set[ItemId]]:

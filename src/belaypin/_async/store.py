@@ -71,8 +71,10 @@ class AsyncStore(AsyncRecords, AbstractAsyncContextManager["AsyncStore"]):
         key = Key(pipeline, entity)
         if not entity:
             raise UsageError("A lease needs an entity: store.lease('social', 'user:7').")
-        # A role becomes part of a key, so it has to be fit to be one.
-        Key(role)
+        try:
+            Key(role)
+        except UsageError as error:
+            raise UsageError(f"The role {role!r} won't do: {error}") from error
         return AsyncLease(
             self._backend,
             self._heartbeat,

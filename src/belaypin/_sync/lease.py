@@ -21,6 +21,7 @@ from belaypin.intervals import Intervals
 from belaypin.keys import Key
 from belaypin.process import is_surely_dead, owner_name
 from belaypin.programs import checkpoints, coverage, leases, pages
+from belaypin.programs.courses import WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
 from belaypin.times import At, Duration, duration_us, since_us, to_us
@@ -157,16 +158,17 @@ class Lease(AbstractContextManager["Lease"]):
         stored = row.open_windows().get(self.role)
         begun = pages.resumable(stored, since_at_us, until_us, is_open=is_open)
         if begun is not None:
-            view = self._window(opened, begun, stored, at)
-            yield view
-            stored = view.stored
+            course = WindowCourse(opened.key, begun, stored, at)
+            yield self._window(opened, course)
+            stored = course.stored
             _, done = self._read(opened)
         rereads = is_open and begun is None
         for span in coverage.plan(done, since_at_us, until_us, overlap_us, is_open=rereads):
             caps = is_open and span.is_head and at is not None
-            view = self._window(opened, OpenWindow(*span, caps_at_newest=caps), stored, at)
-            yield view
-            stored = view.stored
+            window = OpenWindow(*span, caps_at_newest=caps)
+            course = WindowCourse(opened.key, window, stored, at)
+            yield self._window(opened, course)
+            stored = course.stored
 
     def changed(self, stream: str, content: Any, *, ignore: Iterable[str] = ()) -> Change:
         """Whether ``content`` (a JSON-like document) differs from what was committed last.
@@ -215,10 +217,8 @@ class Lease(AbstractContextManager["Lease"]):
         pause_s = min(jitter(*_POLL_S), left_s, max(expires_s, _POLL_S[0]))
         sleep_s(pause_s)
 
-    def _window(
-        self, stream: Stream, window: OpenWindow, stored: OpenWindow | None, at: At | None
-    ) -> Window:
-        return Window(self._backend.transaction, self._fence, stream, window, stored, at)
+    def _window(self, stream: Stream, course: WindowCourse) -> Window:
+        return Window(self._backend.transaction, self._fence, stream, course)
 
     def _read(self, stream: Stream) -> tuple[StreamRow, Intervals]:
         with self._backend.transaction(write=False) as transaction:

@@ -8,12 +8,14 @@ from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from belaypin._sync.commit import Commit
+from belaypin._sync.joined import Joined
 from belaypin._sync.work import OpenTransaction
 from belaypin.errors import NotCommitted, UsageError
 from belaypin.programs import pages
+from belaypin.programs.courses import BatchCourse, LiveCourse
 from belaypin.programs.leases import Fence
-from belaypin.programs.pages import Counts, OpenWindow, Stream
-from belaypin.times import At, event_time
+from belaypin.programs.pages import Stream
+from belaypin.times import At
 
 __all__ = ["Batch", "Live"]
 
@@ -21,8 +23,8 @@ __all__ = ["Batch", "Live"]
 class Live(AbstractContextManager["Live"]):
     """Listening to a stream. Each commit covers the time from connecting until that commit.
 
-    If the connection breaks (or we do), what comes before the next connection stays a gap, for
-    ``windows`` to fetch.
+    If the connection breaks, if a batch is not committed, or if we die, the time until the next
+    commit stays a gap, for ``windows`` to fetch.
     """
 
     def __init__(
@@ -35,34 +37,35 @@ class Live(AbstractContextManager["Live"]):
     ) -> None:
         self._open_transaction = open_transaction
         self._fence = fence
-        self._event_us = event_time(at)
+        self._stream = stream
+        self._at = at
         self._settle_us = settle_us
-        self._of = stream
-        self._is_listening = False
-        self._stored: OpenWindow | None = None
-        self._connected_us = 0
-        self._heard_us = 0
+        self._course: LiveCourse | None = None
 
     def __enter__(self) -> Self:
+        fence = self._fence()
         try:
             with self._open_transaction() as transaction:
-                row = transaction.run(pages.begin(self._fence(), self._of))
+                row = transaction.run(pages.begin(fence, self._stream))
         except BaseException:
-            self._of.ended(durable=False)
+            self._stream.ended(durable=False)
             raise
-        self._of.ended(durable=True)
+        self._stream.ended(durable=True)
         # An open window of this role stays open: its cursor is for windows() to go on from.
-        self._stored = row.open_windows().get(self._fence().role)
-        self._connected_us = self._heard_us = row.now_us
-        self._is_listening = True
+        stored = row.open_windows().get(fence.role)
+        self._course = LiveCourse(self._stream.key, self._at, self._settle_us, stored, row.now_us)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._is_listening = False
+        self._course = None
 
     def batch(self, items: Sequence[Any]) -> Batch:
         """Events that came together, to be committed like a page."""
-        return Batch(self, list(items))
+        if self._course is None:
+            raise UsageError("Not listening: use `with lease.live(...) as live`.")
+        return Batch(
+            self._open_transaction, self._fence, self._stream, self._course.batch(), list(items)
+        )
 
     def batches(self, source: Iterable[Sequence[Any]]) -> Iterator[Batch]:
         """Each list of events that ``source`` yields, as a batch; an empty one is a heartbeat.
@@ -70,10 +73,10 @@ class Live(AbstractContextManager["Live"]):
         Raises NotCommitted if a batch with events was not committed when the next one is due.
         """
         for items in _each(source):
-            batch = self.batch(items)
-            if not batch.items:
+            if not items:
                 self.heartbeat()
                 continue
+            batch = self.batch(items)
             yield batch
             if not batch.is_committed:
                 raise NotCommitted(
@@ -86,54 +89,36 @@ class Live(AbstractContextManager["Live"]):
         with self.batch([]).commit():
             pass
 
-    @property
-    def stream(self) -> Stream:
-        """The stream that is listened to."""
-        if not self._is_listening:
-            raise UsageError("Not listening: use `with lease.live(...) as live`.")
-        return self._of
-
 
 class Batch:
     """Events that came together. Commit them like a page."""
 
-    def __init__(self, live: Live, items: list[Any]) -> None:
+    def __init__(
+        self,
+        open_transaction: OpenTransaction,
+        fence: Callable[[], Fence],
+        stream: Stream,
+        course: BatchCourse,
+        items: list[Any],
+    ) -> None:
         self.items = items
-        self.is_committed = False
-        self._live = live
-        self._covered_to_us = 0
-        self.event_us = live._event_us
-        self.late_before_us = live._heard_us
-
-    def commit(self, joined: Any = None) -> Commit:
-        """The transaction that commits these events: ``with batch.commit() as tx``."""
-        live = self._live
-        if self.is_committed:
-            raise NotCommitted("This batch was committed already.")
-        return Commit(
-            live._open_transaction if joined is None else joined._open,
-            live._fence(),
-            live.stream,
-            self,
-            Counts(),
-            is_joined=joined is not None,
-        )
+        self._open_transaction = open_transaction
+        self._fence = fence
+        self._stream = stream
+        self._course = course
 
     @property
-    def stored(self) -> OpenWindow | None:
-        return self._live._stored
+    def is_committed(self) -> bool:
+        """Whether this batch's commit has succeeded."""
+        return self._course.is_committed
 
-    def after(self, now_us: int) -> tuple[OpenWindow | None, tuple[int, int] | None]:
-        connected_us = self._live._connected_us
-        self._covered_to_us = max(connected_us, now_us - self._live._settle_us)
-        return self._live._stored, (connected_us, self._covered_to_us)
+    def commit(self, joined: Joined | None = None) -> Commit:
+        """The transaction that commits these events: ``with batch.commit() as tx``.
 
-    def can_wait(self) -> bool:
-        return False
-
-    def moved(self, stored: OpenWindow | None, skipped: Counts, *, durable: bool) -> None:
-        self._live._heard_us = self._covered_to_us
-        self.is_committed = True
+        ``joined`` is as in ``page.commit``. Raises NotCommitted if they were committed before.
+        """
+        self._course.check()
+        return Commit(self._open_transaction, self._fence(), self._stream, self._course, joined)
 
 
 def _each(source: Any) -> Iterator[Any]:

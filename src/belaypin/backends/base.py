@@ -9,7 +9,14 @@ from typing import Any, Protocol, TypeVar
 from belaypin.catalog import Dialect
 from belaypin.program import Program
 
-__all__ = ["AsyncBackend", "AsyncTransaction", "Backend", "Result", "Transaction"]
+__all__ = [
+    "TRANSACTION_ENDED",
+    "AsyncBackend",
+    "AsyncTransaction",
+    "Backend",
+    "Result",
+    "Transaction",
+]
 
 T = TypeVar("T")
 Params = Sequence[Any] | dict[str, Any]
@@ -42,6 +49,13 @@ class Result:
         """The rows that ``fetchone`` has not returned yet."""
         rest, self._next = self.rows[self._next :], len(self.rows)
         return rest
+
+
+TRANSACTION_ENDED = (
+    "A statement ended the transaction that belaypin had opened (COMMIT, ROLLBACK, ON CONFLICT "
+    "ROLLBACK, or a failure that the database answers so), and nothing more is written in it. Take "
+    "that statement out, or let the exception through: the block ends the transaction by itself."
+)
 
 
 class Transaction(Protocol):

@@ -16,7 +16,10 @@ from belaypin.errors import (
     StoreUnavailable,
 )
 
-__all__ = ["BEGIN_READ", "BEGIN_WRITE", "copy_statement", "translate"]
+__all__ = ["BEGIN_READ", "BEGIN_WRITE", "DRIVER_ERRORS", "copy_statement", "translate"]
+
+DRIVER_ERRORS = (psycopg.Error, UnicodeError)
+"""What the driver raises: the last for text that is not Unicode."""
 
 # Said in full: a server's or role's defaults must not change what our programs rely on.
 BEGIN_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
@@ -30,9 +33,10 @@ def copy_statement(table: str, columns: Sequence[str]) -> sql.Composed:
     )
 
 
-def translate(error: psycopg.Error, doing: str = "") -> BelaypinError:
+def translate(error: Exception, doing: str = "") -> BelaypinError:
     """The driver's error as ours, which says what to do next."""
-    state = error.sqlstate or ("08000" if isinstance(error, psycopg.OperationalError) else "")
+    known = error.sqlstate if isinstance(error, psycopg.Error) else None
+    state = known or ("08000" if isinstance(error, psycopg.OperationalError) else "")
     kind, advice = _advice(state)
     where = f" while {doing}" if doing else ""
     return kind(f"PostgreSQL says: {str(error).strip() or type(error).__name__}{where}. {advice}")

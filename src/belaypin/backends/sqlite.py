@@ -10,9 +10,9 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from belaypin.backends.base import Params, Result
+from belaypin.backends.base import TRANSACTION_ENDED, Params, Result
 from belaypin.catalog import Catalog, Dialect
 from belaypin.errors import (
     BelaypinError,
@@ -38,6 +38,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
+"""What the driver raises: the last two for values that SQLite can't hold."""
+
 BUSY_TIMEOUT_S = 30.0
 _IDLE_CONNECTIONS = 4
 _MEMORY = ":memory:"
@@ -60,16 +63,17 @@ class SqliteTransaction:
 
     def execute(self, sql: str, params: Params = ()) -> Result:
         # Called once per item by many loops, so without a context manager's cost.
-        if self._forks.is_child:
-            self._forks.check()
+        if self._forks.is_child or not self.connection.in_transaction:
+            self._refuse()
         try:
             cursor = self.connection.execute(sql, params)
             return Result(cursor.fetchall() if cursor.description else [], cursor.rowcount)
-        except (sqlite3.Error, sqlite3.Warning) as error:
-            raise translate(error, "") from error
+        except DRIVER_ERRORS as error:
+            raise translate(error) from error
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> None:
-        self._forks.check()
+        if self._forks.is_child or not self.connection.in_transaction:
+            self._refuse()
         with translated():
             self.connection.executemany(sql, rows)
 
@@ -79,7 +83,13 @@ class SqliteTransaction:
         self.executemany(f"INSERT INTO {quoted(table)} ({names}) VALUES ({marks})", rows)  # noqa: S608 -- quoted
 
     def _statement(self, statement: Statement) -> Rows:
+        if self._forks.is_child or not self.connection.in_transaction:
+            self._refuse()
         return self.connection.execute(*self._catalog.bind(statement)).fetchall()
+
+    def _refuse(self) -> NoReturn:
+        self._forks.check()
+        raise SqlError(TRANSACTION_ENDED)
 
 
 class SqliteBackend:
@@ -169,10 +179,7 @@ class SqliteBackend:
         connection = transaction.connection
         try:
             if not connection.in_transaction:
-                raise SqlError(
-                    "A statement ended the transaction that belaypin had opened (COMMIT, ROLLBACK "
-                    "or ON CONFLICT ROLLBACK). Take it out: the commit block ends it by itself."
-                )
+                raise SqlError(TRANSACTION_ENDED)
             with translated():
                 connection.execute("COMMIT")
         except BaseException:
@@ -288,11 +295,11 @@ def translated(doing: str = "") -> Iterator[None]:
     """Turn the driver's errors into ours, which say what to do next."""
     try:
         yield
-    except (sqlite3.Error, sqlite3.Warning) as error:
+    except DRIVER_ERRORS as error:
         raise translate(error, doing) from error
 
 
-def translate(error: sqlite3.Error | sqlite3.Warning, doing: str = "") -> BelaypinError:
+def translate(error: Exception, doing: str = "") -> BelaypinError:
     """The driver's error as ours, which says what to do next."""
     code = (getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR) & 0xFF
     kind, advice = _ADVICE.get(code, (SqlError, "Fix the statement; nothing of it was kept."))

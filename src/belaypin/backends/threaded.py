@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from belaypin.backends.base import Params, Result
 from belaypin.backends.sqlite import SqliteBackend, SqliteTransaction
 from belaypin.catalog import Dialect
+from belaypin.errors import StoreClosed
 from belaypin.program import Program
 
 __all__ = ["AsyncSqliteBackend"]
@@ -57,9 +58,12 @@ class AsyncSqliteBackend:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="belaypin-sqlite")
         # Tasks wait here, not in threads: the writer must always find a thread to commit in.
         self._turn = asyncio.Lock()
+        self._is_closed = False
 
     @asynccontextmanager
     async def transaction(self, *, write: bool = True) -> AsyncIterator[AsyncSqliteTransaction]:
+        if self._is_closed:
+            raise StoreClosed("The store was closed. Open it again with belaypin.aopen().")
         owner = id(asyncio.current_task())
         waits = (write or self._backend.is_memory) and not self._backend.is_owned_by(owner)
         if waits:
@@ -80,6 +84,9 @@ class AsyncSqliteBackend:
         return self._backend.side()
 
     async def aclose(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
         await _in_thread(self._threads, self._backend.close)
         self._threads.shutdown(wait=False)
 

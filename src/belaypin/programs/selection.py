@@ -32,8 +32,12 @@ class Selection:
         self._by_identity: dict[int, tuple[Any, ItemId, Kind]] = {}
 
     def unknown(self, membership: Membership, ids: Sequence[ItemId]) -> set[ItemId]:
-        """The ids that were neither committed, as far as is known, nor picked here already."""
+        """The ids that were neither committed, as far as is known, nor picked here already.
+
+        Raises UsageError for one that can't be stored.
+        """
         unknown = membership.unknown(ids)
+        check_new_ids(unknown)
         return unknown.difference(self.entries) if self.entries else unknown
 
     def is_changed(
@@ -58,7 +62,6 @@ class Selection:
         Without ``prints`` the first of several items with one id counts; with them the last, which
         is the newest edit.
         """
-        check_new_ids(unknown)
         if prints is None:
             picked = _first_of_each(unknown, items, ids)
             entries: dict[ItemId, bytes | None] = dict.fromkeys(picked.ids)

@@ -10,8 +10,14 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from belaypin.backends.base import Backend, Params, Result
-from belaypin.backends.postgres import BEGIN_READ, BEGIN_WRITE, copy_statement, translate
+from belaypin.backends.base import TRANSACTION_ENDED, Backend, Params, Result
+from belaypin.backends.postgres import (
+    BEGIN_READ,
+    BEGIN_WRITE,
+    DRIVER_ERRORS,
+    copy_statement,
+    translate,
+)
 from belaypin.catalog import Catalog, Dialect
 from belaypin.errors import SqlError, StoreClosed, StoreUnavailable
 from belaypin.forks import ForkGuard
@@ -36,7 +42,7 @@ class AsyncPostgresTransaction:
         self._forks = forks
 
     async def run(self, program: Program[T]) -> T:
-        self._forks.check()
+        self._check()
         try:
             statement = next(program)
             while True:
@@ -44,34 +50,43 @@ class AsyncPostgresTransaction:
         except StopIteration as stop:
             result: T = stop.value
             return result
-        except psycopg.Error as error:
+        except DRIVER_ERRORS as error:
             raise translate(error) from error
         finally:
             program.close()
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
-        self._forks.check()
+        self._check()
         try:
-            cursor = await self.connection.execute(sql, params or None)
+            # Unless it is prepared, a text without parameters may hold several statements, and
+            # one of them may be COMMIT.
+            alone = True if not params else None
+            cursor = await self.connection.execute(sql, params or None, prepare=alone)
             return Result(await cursor.fetchall() if cursor.description else [], cursor.rowcount)
-        except psycopg.Error as error:
+        except DRIVER_ERRORS as error:
             raise translate(error) from error
 
     async def executemany(self, sql: str, rows: Iterable[Params]) -> None:
-        self._forks.check()
+        self._check()
         try:
             await self.connection.cursor().executemany(sql, rows)
-        except psycopg.Error as error:
+        except DRIVER_ERRORS as error:
             raise translate(error) from error
 
     async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        self._forks.check()
+        self._check()
         try:
             async with self.connection.cursor().copy(copy_statement(table, columns)) as copying:
                 for row in rows:
                     await copying.write_row(row)
-        except psycopg.Error as error:
+        except DRIVER_ERRORS as error:
             raise translate(error) from error
+
+    def _check(self) -> None:
+        """Refuse to go on in a forked child, or when a statement has ended the transaction."""
+        self._forks.check()
+        if self.connection.info.transaction_status == TransactionStatus.IDLE:
+            raise SqlError(TRANSACTION_ENDED)
 
     async def _statement(self, statement: Statement) -> Rows:
         cursor = await self.connection.execute(*self._catalog.bind(statement))
@@ -193,10 +208,7 @@ async def _commit(connection: psycopg.AsyncConnection[Any]) -> None:
             "An earlier statement of this transaction failed, so nothing of it was committed. Let "
             "its exception through, or guard the statement with a SAVEPOINT."
         )
-    raise SqlError(
-        "A statement ended the transaction that belaypin had opened (COMMIT or ROLLBACK). Take it "
-        "out: the commit block ends it by itself."
-    )
+    raise SqlError(TRANSACTION_ENDED)
 
 
 async def _rollback(connection: psycopg.AsyncConnection[Any]) -> None:

@@ -11,8 +11,14 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from belaypin.backends.base import Backend, Params, Result
-from belaypin.backends.postgres import BEGIN_READ, BEGIN_WRITE, copy_statement, translate
+from belaypin.backends.base import TRANSACTION_ENDED, Backend, Params, Result
+from belaypin.backends.postgres import (
+    BEGIN_READ,
+    BEGIN_WRITE,
+    DRIVER_ERRORS,
+    copy_statement,
+    translate,
+)
 from belaypin.catalog import Catalog, Dialect
 from belaypin.errors import SqlError, StoreClosed, StoreUnavailable
 from belaypin.forks import ForkGuard
@@ -37,7 +43,7 @@ class PostgresTransaction:
         self._forks = forks
 
     def run(self, program: Program[T]) -> T:
-        self._forks.check()
+        self._check()
         try:
             statement = next(program)
             while True:
@@ -45,34 +51,43 @@ class PostgresTransaction:
         except StopIteration as stop:
             result: T = stop.value
             return result
-        except psycopg.Error as error:
+        except DRIVER_ERRORS as error:
             raise translate(error) from error
         finally:
             program.close()
 
     def execute(self, sql: str, params: Params = ()) -> Result:
-        self._forks.check()
+        self._check()
         try:
-            cursor = self.connection.execute(sql, params or None)
+            # Unless it is prepared, a text without parameters may hold several statements, and
+            # one of them may be COMMIT.
+            alone = True if not params else None
+            cursor = self.connection.execute(sql, params or None, prepare=alone)
             return Result(cursor.fetchall() if cursor.description else [], cursor.rowcount)
-        except psycopg.Error as error:
+        except DRIVER_ERRORS as error:
             raise translate(error) from error
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> None:
-        self._forks.check()
+        self._check()
         try:
             self.connection.cursor().executemany(sql, rows)
-        except psycopg.Error as error:
+        except DRIVER_ERRORS as error:
             raise translate(error) from error
 
     def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        self._forks.check()
+        self._check()
         try:
             with self.connection.cursor().copy(copy_statement(table, columns)) as copying:
                 for row in rows:
                     copying.write_row(row)
-        except psycopg.Error as error:
+        except DRIVER_ERRORS as error:
             raise translate(error) from error
+
+    def _check(self) -> None:
+        """Refuse to go on in a forked child, or when a statement has ended the transaction."""
+        self._forks.check()
+        if self.connection.info.transaction_status == TransactionStatus.IDLE:
+            raise SqlError(TRANSACTION_ENDED)
 
     def _statement(self, statement: Statement) -> Rows:
         cursor = self.connection.execute(*self._catalog.bind(statement))
@@ -194,10 +209,7 @@ def _commit(connection: psycopg.Connection[Any]) -> None:
             "An earlier statement of this transaction failed, so nothing of it was committed. Let "
             "its exception through, or guard the statement with a SAVEPOINT."
         )
-    raise SqlError(
-        "A statement ended the transaction that belaypin had opened (COMMIT or ROLLBACK). Take it "
-        "out: the commit block ends it by itself."
-    )
+    raise SqlError(TRANSACTION_ENDED)
 
 
 def _rollback(connection: psycopg.Connection[Any]) -> None:

@@ -1,0 +1,202 @@
+"""Courses: how far a window of pages, or a live stream, has come; what a commit moves forward.
+
+Pure bookkeeping in memory. What it says is checked against the database at every commit, so a
+transaction that was rolled back behind our back is found out and nothing is stepped over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from belaypin.errors import NotCommitted
+from belaypin.keys import Key
+from belaypin.programs.pages import Counts, OpenWindow
+from belaypin.times import MIN_US, At, event_time, newest_us
+
+__all__ = ["BatchCourse", "Course", "LiveCourse", "PageCourse", "WindowCourse"]
+
+_LEFT_TO_LATER = 256
+"""Pages without anything new that may pass before the cursor is written all the same."""
+
+
+class Course(Protocol):
+    """What a commit moves forward."""
+
+    @property
+    def event_us(self) -> Callable[[Any], int] | None:
+        """Tells an item's event time, where late items are to be counted."""
+
+    @property
+    def late_before_us(self) -> int:
+        """Items before this time are late."""
+
+    @property
+    def stored(self) -> OpenWindow | None:
+        """The role's open window as the database should have it now."""
+
+    @property
+    def carried(self) -> Counts:
+        """What earlier commits left to be counted by this one."""
+
+    def after(self, now_us: int) -> tuple[OpenWindow | None, tuple[int, int] | None]:
+        """The open window after this commit, and the event time that it covers."""
+
+    def can_wait(self) -> bool:
+        """Whether a commit that adds nothing may be left to a later one."""
+
+    def done(self) -> None:
+        """The commit is durable, or part of the user's own transaction."""
+
+    def left(self, counts: Counts) -> None:
+        """The commit was left to a later one, which shall add these counts."""
+
+
+class WindowCourse:
+    """A window on its way, shared by its pages."""
+
+    def __init__(
+        self, key: Key, window: OpenWindow, stored: OpenWindow | None, at: At | None
+    ) -> None:
+        self.key = key
+        self.window = window
+        self.stored = stored
+        """The role's open window as the database has it: this one, or another."""
+        self.carried = Counts()
+        self.left_to_later = 0
+        self.at = at
+        # A first window can't have late items: nothing before it was covered.
+        counts_late = at is not None and window.covered_to_us > MIN_US
+        self.event_us = event_time(at) if counts_late and at is not None else None
+
+    def page(self, items: Sequence[Any], next_cursor: Any) -> PageCourse:
+        """The step that a page of these items takes."""
+        before = self.window
+        newest = before.newest_us
+        if before.caps_at_newest and self.at is not None and items:
+            seen_us = newest_us(items, self.at)
+            newest = seen_us if newest is None or seen_us is None else max(newest, seen_us)
+        after = OpenWindow(
+            before.start_us,
+            before.end_us,
+            before.is_head,
+            before.covered_to_us,
+            next_cursor,
+            newest,
+            before.caps_at_newest,
+        )
+        return PageCourse(self, before, after)
+
+
+class PageCourse:
+    """One page's step through its window."""
+
+    def __init__(self, window: WindowCourse, before: OpenWindow, after: OpenWindow) -> None:
+        self.is_committed = False
+        self.is_last = after.cursor is None
+        self.event_us = window.event_us
+        self.late_before_us = before.covered_to_us
+        self._window = window
+        self._before = before
+        self._after = after
+
+    @property
+    def stored(self) -> OpenWindow | None:
+        return self._window.stored
+
+    @property
+    def carried(self) -> Counts:
+        return self._window.carried
+
+    def check(self) -> None:
+        """Raise NotCommitted if it is not this page's turn."""
+        if self.is_committed or self._window.window is not self._before:
+            raise NotCommitted(
+                f"This page of {self._window.key} was committed already, or its window has moved "
+                f"on without it. Take the next page from pages()."
+            )
+
+    def after(self, now_us: int) -> tuple[OpenWindow | None, tuple[int, int] | None]:
+        if self.is_last:
+            return None, (self._after.start_us, self._after.proven_end_us)
+        return self._after, None
+
+    def can_wait(self) -> bool:
+        return not self.is_last and self._window.left_to_later < _LEFT_TO_LATER
+
+    def done(self) -> None:
+        self._window.stored = None if self.is_last else self._after
+        self._window.left_to_later = 0
+        self._move(Counts())
+
+    def left(self, counts: Counts) -> None:
+        self._window.left_to_later += 1
+        self._move(counts)
+
+    def _move(self, carried: Counts) -> None:
+        self._window.window, self._window.carried = self._after, carried
+        self.is_committed = True
+
+
+class LiveCourse:
+    """A live stream while we listen: each commit covers the time since the one before.
+
+    The first covers from the moment of connecting. A batch that is not committed is a break: the
+    time until the next commit stays a gap.
+    """
+
+    def __init__(
+        self, key: Key, at: At, settle_us: int, stored: OpenWindow | None, connected_us: int
+    ) -> None:
+        self.key = key
+        self.stored = stored
+        self.event_us = event_time(at)
+        self.settle_us = settle_us
+        self.covered_to_us = connected_us
+        self.is_broken = False
+        self._batch: BatchCourse | None = None
+
+    def batch(self) -> BatchCourse:
+        """The step that the next batch takes."""
+        if self._batch is not None and not self._batch.is_committed:
+            self.is_broken = True
+        self._batch = BatchCourse(self)
+        return self._batch
+
+
+class BatchCourse:
+    """One batch's step through live time."""
+
+    def __init__(self, live: LiveCourse) -> None:
+        self.is_committed = False
+        self.event_us = live.event_us
+        self.late_before_us = live.covered_to_us
+        self.carried = Counts()
+        self._live = live
+        self._covers_to_us = live.covered_to_us
+
+    @property
+    def stored(self) -> OpenWindow | None:
+        return self._live.stored
+
+    def check(self) -> None:
+        """Raise NotCommitted if this batch was committed before."""
+        if self.is_committed:
+            raise NotCommitted(f"This batch of {self._live.key} was committed already.")
+
+    def after(self, now_us: int) -> tuple[OpenWindow | None, tuple[int, int] | None]:
+        live = self._live
+        since_us = now_us if live.is_broken else live.covered_to_us
+        self._covers_to_us = max(since_us, now_us - live.settle_us)
+        return live.stored, (since_us, self._covers_to_us)
+
+    def can_wait(self) -> bool:
+        return False
+
+    def done(self) -> None:
+        self._live.covered_to_us = self._covers_to_us
+        self._live.is_broken = False
+        self.is_committed = True
+
+    def left(self, counts: Counts) -> None:
+        raise AssertionError("a batch always moves the time that is covered")

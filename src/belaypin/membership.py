@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from belaypin.ids import ItemId
 from belaypin.segments import Block, order_key
@@ -45,6 +45,7 @@ class Membership:
         """Blocks whose ids must be given to ``screen`` before the filter can be trusted."""
         self._limit_items = limit_items
         self._known: dict[ItemId, Known | None] = {}
+        self._ends: tuple[bytes, bytes] | None = None
         self._unlearned: dict[int, Block] = {}
         self._filters: list[_Filter] = []
         self._last_hit_seq = 0
@@ -54,10 +55,9 @@ class Membership:
         """Whether a Bloom filter stands before the blocks, because they do not fit in memory."""
         return bool(self._filters)
 
-    @property
-    def is_partial(self) -> bool:
-        """Whether there are blocks that were not learned: an id may be in one of them."""
-        return bool(self._unlearned)
+    def is_exact(self, ids: Collection[ItemId]) -> bool:
+        """Whether ``unknown(ids)`` is exact already: no block that was not learned can hold them."""
+        return not self._unlearned or self._is_beyond(ids)
 
     def refresh(self, blocks: Iterable[Block], head_seq: int) -> None:
         """Take over the list of blocks as it stands in the database at ``head_seq``."""
@@ -65,22 +65,26 @@ class Membership:
         before, self.blocks = self.blocks, {block.seq: block for block in blocks}
         self._unlearned = {s: block for s, block in self.blocks.items() if s not in learned}
         self.head_seq = head_seq
+        self._widen(self.blocks.values())
         if self.is_screened:
             self.unscreened |= self.blocks.keys() - before.keys()
         self.unscreened &= self.blocks.keys()
 
-    def replaced(self, removed: Sequence[int], added: Sequence[Block], head_seq: int) -> None:
+    def replaced(
+        self, removed: Sequence[int], added: Sequence[Block], head_seq: int, *, is_known: bool
+    ) -> None:
         """Note a commit of our own: the blocks ``removed`` went, merged into those ``added``.
 
-        The ids that were not in ``removed`` were just passed to ``add``.
+        ``is_known``: the ids that were not in ``removed`` are kept in memory, as ``add`` said.
         """
         doubtful = [seq for seq in removed if self._unlearned.pop(seq, None)]
         for seq in removed:
             self.blocks.pop(seq, None)
         for block in added:
             self.blocks[block.seq] = block
-            if doubtful:
+            if doubtful or not is_known:
                 self._unlearned[block.seq] = block
+        self._widen(added)
         if not self.unscreened.isdisjoint(removed):
             self.unscreened.difference_update(removed)
             self.unscreened.update(block.seq for block in added)
@@ -145,8 +149,14 @@ class Membership:
         self._unlearned.pop(seq, None)
         self._last_hit_seq = seq
 
-    def add(self, seq: int, ids: Mapping[ItemId, bytes | None]) -> None:
-        """Take in the ids that a commit of our own has just added in block ``seq``."""
+    def add(self, seq: int, ids: Mapping[ItemId, bytes | None]) -> bool:
+        """Take in the ids that a commit of our own has just added in block ``seq``.
+
+        False if they need not be kept: they lie beyond all that was committed before, as the next
+        ones will, and should they be read again, their block can be learned.
+        """
+        if self._is_beyond(ids):
+            return False
         if len(self._known) + len(ids) > self._limit_items:
             self._forget()
         if any(ids.values()):
@@ -157,10 +167,11 @@ class Membership:
             if self._filters[-1].is_full:
                 self._filters.append(_Filter(2 * self._filters[-1].capacity))
             self._filters[-1].add(ids)
+        return True
 
     def unknown(self, ids: Collection[ItemId]) -> set[ItemId]:
         """The ids that were never committed."""
-        if self._known.keys().isdisjoint(ids):
+        if not self._known or self._known.keys().isdisjoint(ids):
             return set(ids)  # all new, as in most pages: twice as fast to find out
         return set(ids).difference(self._known)
 
@@ -189,6 +200,22 @@ class Membership:
                 known_ids[item_id] = Known(seq, fingerprint)
             else:
                 known_ids.setdefault(item_id, None)
+
+    def _is_beyond(self, ids: Collection[ItemId]) -> bool:
+        """Whether all the ids lie before, or all behind, every id that was ever committed."""
+        if self._ends is None or self.is_screened:
+            return False
+        try:
+            lowest, highest = order_key(min(ids)), order_key(max(ids))  # type: ignore[type-var]
+        except (TypeError, ValueError):  # numbers and text, or none at all
+            return False
+        return lowest > self._ends[1] or highest < self._ends[0]
+
+    def _widen(self, blocks: Iterable[Block]) -> None:
+        ends = [end for block in blocks for end in (block.low, block.high)]
+        if ends:
+            ends += self._ends or ()
+            self._ends = min(ends), max(ends)
 
     def _forget(self) -> None:
         self._known.clear()

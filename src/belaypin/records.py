@@ -49,7 +49,9 @@ class Checkpoint(msgspec.Struct, Generic[State], frozen=True):
     """The durable record at a key, as it was when it was read.
 
     ``version`` grows by one with every write; pass it as ``expected_version`` to write only if
-    nobody else has. ``schema_version`` says which shape of ``state`` was stored.
+    nobody else has. ``schema_version`` says which shape of ``state`` was stored. Of a stream,
+    ``items`` counts what was committed, ``skipped`` what was seen again, ``changed`` what was
+    committed again with other content, and ``late`` what came when its time was covered already.
     """
 
     key: Key
@@ -62,6 +64,10 @@ class Checkpoint(msgspec.Struct, Generic[State], frozen=True):
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None = None
+    items: int = 0
+    skipped: int = 0
+    changed: int = 0
+    late: int = 0
 
     @property
     def is_complete(self) -> bool:

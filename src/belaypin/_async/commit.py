@@ -74,7 +74,7 @@ class AsyncCommit(AsyncWork):
         if unknown or self._stream.row is None or picking.is_changed(membership, ids, prints):
             # Only under the stream's lock is it certain that nobody else has committed them.
             await self._begun()
-            if membership.is_partial:
+            if not membership.is_exact(ids):
                 await self._run(pages.resolve(self._stream, ids, with_content=prints is not None))
                 unknown = picking.unknown(membership, ids)
         return picking.pick(membership, batch, ids, prints, unknown)

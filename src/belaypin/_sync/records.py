@@ -170,4 +170,8 @@ def _checkpoint(key: Key, row: CheckpointRow, type_: Any) -> Checkpoint[Any]:
         created_at=from_us(row.created_us),
         updated_at=from_us(row.updated_us),
         completed_at=None if row.completed_us is None else from_us(row.completed_us),
+        items=row.items,
+        skipped=row.skipped,
+        changed=row.changed,
+        late=row.late,
     )

@@ -26,9 +26,8 @@ class Appended:
         self.added: list[Block] = []
 
     def apply(self, membership: Membership, entries: Mapping[ItemId, bytes | None]) -> None:
-        if entries:
-            membership.add(self.head_seq, entries)
-        membership.replaced(self.removed, self.added, self.head_seq)
+        is_known = not entries or membership.add(self.head_seq, entries)
+        membership.replaced(self.removed, self.added, self.head_seq, is_known=is_known)
 
 
 def refresh(key_id: int, generation: int, membership: Membership, head_seq: int) -> Program[None]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from belaypin.clock import Clock
 from belaypin.errors import (
     BelaypinError,
     CorruptRecord,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from belaypin._async.once import AsyncOnce
     from belaypin._async.store import AsyncStore
     from belaypin._async.window import AsyncPage, AsyncWindow
+    from belaypin._async.work import AsyncWork
     from belaypin._sync.change import Change
     from belaypin._sync.commit import Commit
     from belaypin._sync.joined import Joined
@@ -56,8 +58,8 @@ if TYPE_CHECKING:
     from belaypin._sync.once import Once
     from belaypin._sync.store import Store
     from belaypin._sync.window import Page, Window
+    from belaypin._sync.work import Work
     from belaypin.backends.base import AsyncBackend, Backend, Result
-    from belaypin.clock import Clock
 
 __all__ = [
     "AsyncBatch",
@@ -70,10 +72,12 @@ __all__ = [
     "AsyncPage",
     "AsyncStore",
     "AsyncWindow",
+    "AsyncWork",
     "Batch",
     "BelaypinError",
     "Change",
     "Checkpoint",
+    "Clock",
     "Commit",
     "CorruptRecord",
     "Fenced",
@@ -101,6 +105,7 @@ __all__ = [
     "UsageError",
     "VersionConflict",
     "Window",
+    "Work",
     "__version__",
     "aopen",
     "canonical",
@@ -198,6 +203,7 @@ _HOMES = {
     "once": ("Once",),
     "store": ("Store",),
     "window": ("Page", "Window"),
+    "work": ("Work",),
 }
 _LAZY = {
     f"{prefix}{name}": f"belaypin.{package}.{module}"

@@ -162,7 +162,7 @@ class Membership:
         if any(ids.values()):
             self._take(seq, ids)
         else:
-            self._known.update(dict.fromkeys(ids))  # all new, or they would not have been committed
+            self._known.update(cast("Mapping[ItemId, None]", ids))  # all of them new
         if self.is_screened:
             if self._filters[-1].is_full:
                 self._filters.append(_Filter(2 * self._filters[-1].capacity))

@@ -7,6 +7,8 @@ or doubled, or could not be proven); 2 the call cannot work as it stands; 130 st
 from __future__ import annotations
 
 import importlib
+import sys
+from typing import Any
 
 import click
 

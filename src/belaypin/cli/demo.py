@@ -164,7 +164,7 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
     elif total.skipped:
         yield f"{total.skipped} of the items were there before and were skipped."
     if total.gone:
-        yield f"{total.gone} more rows are of commits that git reports no more: rewritten."
+        yield f"{total.gone} more rows are of what git reports no more: history was rewritten."
     yield f"Kills (SIGKILL): {outcome.kills}{_recovery(outcome.recoveries_s)}"
 
 

@@ -60,7 +60,7 @@ class Miner:
             finished = {"snapshot": self.source.snapshot, "author": author.number}
             self.store.save((_PIPELINE,), finished)
 
-    def _lease(self, author: Author) -> Any:
+    def _lease(self, author: Author) -> belaypin.Lease:
         # Where the store cannot tell that a killed miner is dead, its lease has to run out first.
         return self.store.lease(_PIPELINE, author.key, ttl_s=_LEASE_TTL_S, wait_s=_LEASE_WAIT_S)
 
@@ -70,7 +70,7 @@ class Miner:
             return 0
         return int(saved.state["author"])
 
-    def _mine_profile(self, lease: Any, author: Author) -> None:
+    def _mine_profile(self, lease: belaypin.Lease, author: Author) -> None:
         profile = _profile(author)
         with lease.changed(tables.PROFILES.stream, profile) as change:
             if not change:
@@ -82,7 +82,7 @@ class Miner:
 
     def _mine_stream(
         self,
-        lease: Any,
+        lease: belaypin.Lease,
         author: Author,
         table: tables.Table,
         key: str | Callable[[Item], object],

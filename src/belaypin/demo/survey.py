@@ -42,7 +42,7 @@ def author_key(name: bytes, email: bytes) -> str:
 
 
 def survey(path: Path, git: Git, tips: Path, progress: Callable[[int], None]) -> None:
-    """Write the scratch file at ``path``; tell ``progress`` how many commits are done."""
+    """Write the scratch file at ``path``; tell ``progress`` of each thousand commits."""
     db = sqlite3.connect(path, isolation_level=None)
     try:
         # The file is made anew by each run: nothing of it needs to survive one.
@@ -96,7 +96,7 @@ def _write_files(
                 digest.update(here.encode())
                 done += 1
                 if done % _REPORT_EVERY == 0:
-                    progress(done)
+                    progress(_REPORT_EVERY)
             digest.update(change.path)
             yield author, committed_s, here, text_of(change.path), change.status
         for here, _, _ in history:

@@ -33,8 +33,8 @@ def shortened(text: str, max_bytes: int) -> str:
 
     >>> shortened("README.md", 100)
     'README.md'
-    >>> shortened("a" * 200, 100)[:20]
-    '\\~c2a908d98f5df987ade'
+    >>> shortened("a" * 200, 100)[:12]
+    '\\~c2a908d98f'
     """
     encoded = text.encode()
     if len(encoded) <= max_bytes:

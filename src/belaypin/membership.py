@@ -206,7 +206,7 @@ class Membership:
         if self._ends is None or self.is_screened:
             return False
         try:
-            lowest, highest = order_key(min(ids)), order_key(max(ids))  # type: ignore[type-var]
+            lowest, highest = order_key(min(ids)), order_key(max(ids))
         except (TypeError, ValueError):  # numbers and text, or none at all
             return False
         return lowest > self._ends[1] or highest < self._ends[0]

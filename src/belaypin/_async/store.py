@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio  # sync: drop
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self
@@ -46,7 +47,7 @@ class AsyncStore(AsyncRecords, AbstractAsyncContextManager["AsyncStore"]):
 
     async def aclose(self) -> None:
         """Close every connection. Leases that are still held end when their time is up."""
-        self._heartbeat.stop()
+        await asyncio.to_thread(self._heartbeat.stop)  # sync: self._heartbeat.stop()
         await self._backend.aclose()
 
     def lease(

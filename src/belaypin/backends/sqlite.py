@@ -42,6 +42,7 @@ DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
 """What the driver raises: the last two for values that SQLite can't hold."""
 
 BUSY_TIMEOUT_S = 30.0
+SIDE_BUSY_TIMEOUT_S = 2.0  # the heartbeat tries again anyway, and closing the store waits for it
 _IDLE_CONNECTIONS = 4
 _MEMORY = ":memory:"
 
@@ -142,7 +143,7 @@ class SqliteBackend:
             return self
         return SqliteBackend(
             self.path,
-            busy_timeout_s=self._busy_timeout_s,
+            busy_timeout_s=min(self._busy_timeout_s, SIDE_BUSY_TIMEOUT_S),
             pinned_clock=self.pinned_clock,
         )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from belaypin.catalog import Dialect
 from belaypin.errors import UsageError
@@ -36,7 +37,10 @@ def parse_url(url: object) -> Target:
         return Target("postgres", url)
     if scheme != "sqlite" or not url.lower().startswith("sqlite:///"):
         raise UsageError(f"{url!r} is no store URL. Write {_EXAMPLES}.")
-    path = unquote(url[len("sqlite:///") :])
-    if not path or "?" in path:
-        raise UsageError(f"{url!r} names no file. Write {_EXAMPLES}.")
-    return Target("sqlite", path)
+    escaped = url[len("sqlite:///") :]
+    if not escaped or "?" in escaped:
+        raise UsageError(
+            f"{url!r} names no file. Write {_EXAMPLES}; a question mark in a name is %3F."
+        )
+    # By way of bytes: a file name need not be UTF-8.
+    return Target("sqlite", os.fsdecode(unquote_to_bytes(escaped)))

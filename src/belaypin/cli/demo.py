@@ -179,7 +179,7 @@ def _further(outcome: Outcome) -> Iterator[str]:
     yield f"Repository:    {outcome.repo}"
     yield f"Store:         {outcome.store}"
     yield f"Look into it:  {_look(outcome.store)}"
-    yield "Run it again:  the same command; --fresh starts over"
+    yield "Run it again:  the same command finds nothing left to do (more: --help)"
     yield f"This run:      --seed {outcome.seed}"
 
 

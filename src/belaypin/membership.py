@@ -12,6 +12,7 @@ Bloom filter: Burton H. Bloom, "Space/time trade-offs in hash coding with allowa
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, cast
 
@@ -40,6 +41,8 @@ class Membership:
 
     def __init__(self, limit_items: int = LIMIT_ITEMS) -> None:
         self.blocks: dict[int, Block] = {}
+        self.levels: Counter[int] = Counter()
+        """How many blocks there are of each level."""
         self.head_seq = 0
         self.unscreened: set[int] = set()
         """Blocks whose ids must be given to ``screen`` before the filter can be trusted."""
@@ -63,6 +66,7 @@ class Membership:
         """Take over the list of blocks as it stands in the database at ``head_seq``."""
         learned = self.blocks.keys() - self._unlearned.keys()
         before, self.blocks = self.blocks, {block.seq: block for block in blocks}
+        self.levels = Counter(block.level for block in self.blocks.values())
         self._unlearned = {s: block for s, block in self.blocks.items() if s not in learned}
         self.head_seq = head_seq
         self._widen(self.blocks.values())
@@ -79,9 +83,10 @@ class Membership:
         """
         doubtful = [seq for seq in removed if self._unlearned.pop(seq, None)]
         for seq in removed:
-            self.blocks.pop(seq, None)
+            self.levels[self.blocks.pop(seq).level] -= 1
         for block in added:
             self.blocks[block.seq] = block
+            self.levels[block.level] += 1
             if doubtful or not is_known:
                 self._unlearned[block.seq] = block
         self._widen(added)

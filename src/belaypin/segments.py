@@ -73,10 +73,15 @@ def pack(entries: Mapping[ItemId, bytes | None]) -> list[Segment]:
 
     Numbers and text never share a segment: their order and their coding differ.
     """
-    kinds: list[Sequence[ItemId]] = [list(entries)]
-    if len(set(map(type, entries))) > 1:
-        kinds = [[i for i in entries if isinstance(i, kind)] for kind in (int, str)]
-    return [_pack_block(block, entries) for ids in kinds for block in _blocks(sorted(ids))]
+    runs: list[Sequence[ItemId]]
+    try:
+        runs = [sorted(entries)]
+    except TypeError:  # numbers and text have no order
+        runs = [
+            sorted(i for i in entries if isinstance(i, int)),
+            sorted(i for i in entries if isinstance(i, str)),
+        ]
+    return [_pack_block(block, entries) for ids in runs for block in _blocks(ids)]
 
 
 def unpack(payload: bytes, what: str) -> dict[ItemId, bytes | None]:

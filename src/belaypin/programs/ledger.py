@@ -96,9 +96,9 @@ def append(
 
 def _crowd(membership: Membership, level: int) -> list[Block]:
     """The segments of a level, oldest first, once they are many and small enough to merge."""
-    blocks = sorted(b for b in membership.blocks.values() if b.level == level)
-    if len(blocks) < FAN_OUT - 1:
+    if membership.levels[level] < FAN_OUT - 1:
         return []
+    blocks = sorted(b for b in membership.blocks.values() if b.level == level)
     small = sum(block.items for block in blocks) < _FULL_ITEMS * len(blocks)
     return blocks if small else []
 

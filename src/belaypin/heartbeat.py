@@ -17,9 +17,9 @@ from belaypin.errors import BelaypinError
 from belaypin.forks import ForkGuard
 from belaypin.program import Program
 
-__all__ = ["Beat", "Heartbeat"]
+__all__ = ["BEATS_PER_TTL", "Beat", "Heartbeat"]
 
-_BEATS_PER_TTL = 3
+BEATS_PER_TTL = 3
 
 
 class Beat(NamedTuple):
@@ -48,7 +48,7 @@ class Heartbeat:
         self, renew: Callable[[], Program[bool]], lost: Callable[[], None], ttl_s: float
     ) -> Beat:
         """Renew three times per lifetime from now on."""
-        beat = Beat(renew, lost, ttl_s / _BEATS_PER_TTL)
+        beat = Beat(renew, lost, ttl_s / BEATS_PER_TTL)
         with self._changed:
             self._due_s[beat] = monotonic_s() + beat.every_s
             if self._thread is None:

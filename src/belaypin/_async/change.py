@@ -69,6 +69,12 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if error is None:
+            try:
+                await self._work._renew_if_long(self._fence())
+            except BaseException as failure:
+                await self._work._end(failure)
+                raise
         await self._work._end(error)
         if error is None and self._key_id is not None:
             self._note_unchanged(self._key_id, self.content_hash)

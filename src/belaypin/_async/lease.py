@@ -145,7 +145,8 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         counts as covered only up to the latest item that the source returned, so that no clock
         that is wrong and no lag of the source can hide an item for ever.
 
-        A window that an earlier worker of this role had begun comes first, at its cursor.
+        A window that an earlier worker of this role had begun comes first, at its cursor. If you
+        leave a window half-way, it is the last: its cursor is kept for the next call.
         """
         self._fence()
         opened = self._stream(stream)
@@ -161,6 +162,8 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
             course = WindowCourse(opened.key, begun, stored, at)
             yield self._window(opened, course)
             stored = course.stored
+            if stored is not None:
+                return
             _, done = await self._read(opened)
         rereads = is_open and begun is None
         for span in coverage.plan(done, since_at_us, until_us, overlap_us, is_open=rereads):
@@ -169,6 +172,8 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
             course = WindowCourse(opened.key, window, stored, at)
             yield self._window(opened, course)
             stored = course.stored
+            if course.is_half_way:
+                return
 
     def changed(self, stream: str, content: Any, *, ignore: Iterable[str] = ()) -> AsyncChange:
         """Whether ``content`` (a JSON-like document) differs from what was committed last.

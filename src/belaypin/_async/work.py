@@ -8,8 +8,12 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from belaypin.backends.base import AsyncTransaction, Params, Result
+from belaypin.clock import monotonic_s
 from belaypin.errors import UsageError
+from belaypin.heartbeat import BEATS_PER_TTL
 from belaypin.program import Program
+from belaypin.programs import leases
+from belaypin.programs.leases import Fence
 from belaypin.statements import refuse_transaction_control
 
 __all__ = ["AsyncWork", "OpenTransaction"]
@@ -34,6 +38,7 @@ class AsyncWork:
         self._context: AbstractAsyncContextManager[AsyncTransaction] | None = None
         self._transaction: AsyncTransaction | None = None
         self._ended = False
+        self._began_s = 0.0
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement of yours in this transaction, in your driver's parameter style.
@@ -62,7 +67,7 @@ class AsyncWork:
                 raise UsageError("This transaction has ended; use it inside its `with` block.")
             context = self._open_transaction()
             self._transaction = await context.__aenter__()
-            self._context = context
+            self._context, self._began_s = context, monotonic_s()
             try:
                 await self._guard(self._transaction)
             except BaseException as error:
@@ -72,6 +77,16 @@ class AsyncWork:
 
     async def _guard(self, transaction: AsyncTransaction) -> None:
         """Check, as the transaction's first statement, that it may write at all."""
+
+    async def _renew_if_long(self, fence: Fence) -> None:
+        """Renew the lease as a part of a transaction that took long, before it ends.
+
+        While it was open the heartbeat could not renew, and once it has ended another worker could
+        be faster than the heartbeat.
+        """
+        open_for_us = (monotonic_s() - self._began_s) * 1_000_000
+        if self._transaction is not None and open_for_us * BEATS_PER_TTL > fence.ttl_us:
+            await self._transaction.run(leases.renew(fence))
 
     async def _run(self, program: Program[T]) -> T:
         return await (await self._begun()).run(program)

@@ -70,6 +70,12 @@ class Change(AbstractContextManager["Change"]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if error is None:
+            try:
+                self._work._renew_if_long(self._fence())
+            except BaseException as failure:
+                self._work._end(failure)
+                raise
         self._work._end(error)
         if error is None and self._key_id is not None:
             self._note_unchanged(self._key_id, self.content_hash)

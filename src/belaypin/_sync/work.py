@@ -9,8 +9,12 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from belaypin.backends.base import Params, Result, Transaction
+from belaypin.clock import monotonic_s
 from belaypin.errors import UsageError
+from belaypin.heartbeat import BEATS_PER_TTL
 from belaypin.program import Program
+from belaypin.programs import leases
+from belaypin.programs.leases import Fence
 from belaypin.statements import refuse_transaction_control
 
 __all__ = ["OpenTransaction", "Work"]
@@ -35,6 +39,7 @@ class Work:
         self._context: AbstractContextManager[Transaction] | None = None
         self._transaction: Transaction | None = None
         self._ended = False
+        self._began_s = 0.0
 
     def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement of yours in this transaction, in your driver's parameter style.
@@ -63,7 +68,7 @@ class Work:
                 raise UsageError("This transaction has ended; use it inside its `with` block.")
             context = self._open_transaction()
             self._transaction = context.__enter__()
-            self._context = context
+            self._context, self._began_s = context, monotonic_s()
             try:
                 self._guard(self._transaction)
             except BaseException as error:
@@ -73,6 +78,16 @@ class Work:
 
     def _guard(self, transaction: Transaction) -> None:
         """Check, as the transaction's first statement, that it may write at all."""
+
+    def _renew_if_long(self, fence: Fence) -> None:
+        """Renew the lease as a part of a transaction that took long, before it ends.
+
+        While it was open the heartbeat could not renew, and once it has ended another worker could
+        be faster than the heartbeat.
+        """
+        open_for_us = (monotonic_s() - self._began_s) * 1_000_000
+        if self._transaction is not None and open_for_us * BEATS_PER_TTL > fence.ttl_us:
+            self._transaction.run(leases.renew(fence))
 
     def _run(self, program: Program[T]) -> T:
         return self._begun().run(program)

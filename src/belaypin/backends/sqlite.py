@@ -285,10 +285,25 @@ def quoted(name: str) -> str:
 def _configure(connection: sqlite3.Connection) -> None:
     if has_safe_wal(sqlite3.sqlite_version_info):
         connection.execute("PRAGMA journal_mode = WAL")
+    elif connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+        _leave_wal(connection)
     else:
         # TRUNCATE syncs the emptied journal, so a commit survives a power cut; DELETE does not.
         connection.execute("PRAGMA journal_mode = TRUNCATE")
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _leave_wal(connection: sqlite3.Connection) -> None:
+    try:
+        (mode,) = connection.execute("PRAGMA journal_mode = TRUNCATE").fetchone()
+    except sqlite3.OperationalError:
+        mode = "wal"
+    if mode == "wal":
+        raise StoreUnavailable(
+            f"The file is in WAL mode, in which SQLite {sqlite3.sqlite_version} can lose a commit "
+            f"when several connections write. Another connection is open and keeps it so: close "
+            f"it, then run again; or use a Python whose SQLite is 3.51.3 or newer."
+        )
 
 
 @contextmanager

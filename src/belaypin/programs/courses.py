@@ -59,7 +59,7 @@ class WindowCourse:
         self, key: Key, window: OpenWindow, stored: OpenWindow | None, at: At | None
     ) -> None:
         self.key = key
-        self.window = window
+        self.window = self._opened = window
         self.stored = stored
         """The role's open window as the database has it: this one, or another."""
         self.carried = Counts()
@@ -68,6 +68,11 @@ class WindowCourse:
         # A first window can't have late items: nothing before it was covered.
         counts_late = at is not None and window.covered_to_us > MIN_US
         self.event_us = event_time(at) if counts_late and at is not None else None
+
+    @property
+    def is_half_way(self) -> bool:
+        """Whether some of its pages are committed and others are not."""
+        return self.window is not self._opened and self.window.cursor is not None
 
     def page(self, items: Sequence[Any], next_cursor: Any) -> PageCourse:
         """The step that a page of these items takes."""

@@ -52,12 +52,14 @@ def plan(
     The head re-reads ``overlap_us`` of what is covered, as late items appear there. ``is_open``:
     no end was asked for, so the head is re-read even when all is covered.
     """
+    if since_us >= until_us:
+        return []
     holes = intervals.gaps(done, since_us, until_us)
     spans = [Span(start, end, False, MIN_US) for start, end in holes if end < until_us]
     tail = next((start for start, end in holes if end == until_us), None)
-    if tail is not None and since_us < until_us:
+    if tail is not None:
         head = tail
-    elif is_open and overlap_us and since_us < until_us:
+    elif is_open and overlap_us:
         head = until_us
     else:
         return spans

@@ -20,6 +20,7 @@ class Fence(NamedTuple):
     role: str
     owner: str
     token: int
+    ttl_us: int
 
     def params(self) -> dict[str, str | int]:
         return {
@@ -56,7 +57,7 @@ def acquire(
     )
     if rows:
         yield Statement("checkpoint.attempt", {"key_id": key_id})
-        return Fence(key, key_id, role, owner, rows[0][0])
+        return Fence(key, key_id, role, owner, rows[0][0], ttl_us)
     rows = yield Statement("lease.read", {"key_id": key_id, "role": role})
     return Holder(*rows[0])
 

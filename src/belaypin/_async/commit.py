@@ -42,7 +42,7 @@ class AsyncCommit(AsyncWork):
         course: Course,
         joined: AsyncJoined | None = None,
     ) -> None:
-        super().__init__(open_transaction if joined is None else joined.transaction)
+        super().__init__(open_transaction if joined is None else joined._open)
         self._fence = fence
         self._stream = stream
         self._course = course

@@ -41,7 +41,7 @@ class AsyncJoined(AsyncRecords, AbstractAsyncContextManager["AsyncJoined"]):
         self._block: AbstractAsyncContextManager[AsyncTransaction] | None = None
 
     async def __aenter__(self) -> Self:
-        self._block = self.transaction()
+        self._block = self._open()
         await self._block.__aenter__()
         return self
 
@@ -56,8 +56,7 @@ class AsyncJoined(AsyncRecords, AbstractAsyncContextManager["AsyncJoined"]):
             await block.__aexit__(kind, error, traceback)
 
     @asynccontextmanager
-    async def transaction(self, *, write: bool = True) -> AsyncIterator[AsyncTransaction]:
-        """A part of your transaction that is undone by itself if its block raises."""
+    async def _open(self, *, write: bool = True) -> AsyncIterator[AsyncTransaction]:
         await self._connection.begin()
         joined = _JoinedTransaction(self._connection, self._catalog)
         await joined.execute(f"SAVEPOINT {_SAVEPOINT}")
@@ -68,9 +67,6 @@ class AsyncJoined(AsyncRecords, AbstractAsyncContextManager["AsyncJoined"]):
             await joined.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
             raise
         await joined.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
-
-    def _open(self, *, write: bool = True) -> AbstractAsyncContextManager[AsyncTransaction]:
-        return self.transaction(write=write)
 
     def _heartbeat_for_once(self) -> Heartbeat | None:
         # Until the user commits nobody else can see the claim, so there is nothing to renew.

@@ -42,7 +42,7 @@ class Joined(Records, AbstractContextManager["Joined"]):
         self._block: AbstractContextManager[Transaction] | None = None
 
     def __enter__(self) -> Self:
-        self._block = self.transaction()
+        self._block = self._open()
         self._block.__enter__()
         return self
 
@@ -57,8 +57,7 @@ class Joined(Records, AbstractContextManager["Joined"]):
             block.__exit__(kind, error, traceback)
 
     @contextmanager
-    def transaction(self, *, write: bool = True) -> Iterator[Transaction]:
-        """A part of your transaction that is undone by itself if its block raises."""
+    def _open(self, *, write: bool = True) -> Iterator[Transaction]:
         self._connection.begin()
         joined = _JoinedTransaction(self._connection, self._catalog)
         joined.execute(f"SAVEPOINT {_SAVEPOINT}")
@@ -69,9 +68,6 @@ class Joined(Records, AbstractContextManager["Joined"]):
             joined.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
             raise
         joined.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
-
-    def _open(self, *, write: bool = True) -> AbstractContextManager[Transaction]:
-        return self.transaction(write=write)
 
     def _heartbeat_for_once(self) -> Heartbeat | None:
         # Until the user commits nobody else can see the claim, so there is nothing to renew.

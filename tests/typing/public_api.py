@@ -1,0 +1,133 @@
+"""What type checkers see of the public API: read by mypy --strict, never run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, assert_type
+
+import belaypin
+
+
+@dataclass
+class Progress:
+    pages: int = 0
+
+
+def insert(tx: belaypin.Work, post_id: int) -> None:
+    """One function for the transaction of a page, of a change and of an operation."""
+    assert_type(tx.execute("INSERT INTO posts VALUES (?)", (post_id,)), belaypin.Result)
+
+
+def opening(clock: belaypin.Clock) -> None:
+    assert_type(belaypin.open("sqlite:///app.db"), belaypin.Store)
+    assert_type(belaypin.open("sqlite:///app.db", clock=clock, ledger_items=10), belaypin.Store)
+    with belaypin.open("sqlite:///app.db") as store:
+        assert_type(store, belaypin.Store)
+
+
+def loop(store: belaypin.Store) -> None:
+    with store.lease("social", "user:7", role="main", ttl_s=30, wait_s="1m") as lease:
+        assert_type(lease, belaypin.Lease)
+        assert_type(lease.token, int)
+        windows = lease.windows("posts", since=timedelta(days=30), overlap="1h", at="created_at")
+        assert_type(windows, Iterator[belaypin.Window])
+        for window in windows:
+            assert_type(window.start, datetime)
+            assert_type(window.resumed, bool)
+            for page in window.pages(lambda cursor: ([{"id": 1}], None)):
+                assert_type(page, belaypin.Page)
+                assert_type(page.items, list[Any])
+                with page.commit() as tx:
+                    assert_type(tx, belaypin.Commit)
+                    for post in tx.fresh(page.items, key=lambda post: post["id"], content=["text"]):
+                        assert_type(tx.kind(post), str)
+                        assert_type(tx.idempotency_key(post), str)
+                        insert(tx, post["id"])
+
+
+def changes(lease: belaypin.Lease) -> None:
+    with lease.changed("profile", {"name": "Ada"}, ignore=["at"]) as change:
+        assert_type(change, belaypin.Change)
+        if change:
+            insert(change.tx, 7)
+
+
+def live(lease: belaypin.Lease) -> None:
+    with lease.live("posts", at=lambda post: datetime.fromisoformat(post["at"])) as listening:
+        assert_type(listening, belaypin.Live)
+        assert_type(listening.batch([{"id": 1}]), belaypin.Batch)
+        for batch in listening.batches([[{"id": 1}], []]):
+            with batch.commit() as tx:
+                assert_type(tx, belaypin.Commit)
+
+
+def operations(store: belaypin.Store) -> None:
+    with store.once("invoice:7", request={"total": 5}) as op:
+        assert_type(op, belaypin.Once)
+        assert_type(op.attempt, int)
+        if op:
+            insert(op.tx, 7)
+            op.result = {"lines": 3}
+
+
+def records(store: belaypin.Store) -> None:
+    key = belaypin.Key("social", "user:7", "posts")
+    assert_type(store.save(key, Progress(), expected_version=0), int)
+    assert_type(store.save(("social", "user:7"), {"pages": 3}), int)
+    assert_type(store.load(key, type=Progress), belaypin.Checkpoint[Progress] | None)
+    assert_type(store.load(key, Progress), belaypin.Checkpoint[Progress] | None)
+    assert_type(store.load("social"), belaypin.Checkpoint[Any] | None)
+    loaded = store.load(key, Progress)
+    if loaded is not None:
+        assert_type(loaded.state.pages, int)
+        assert_type(loaded.version, int)
+    assert_type(store.seen(key, [1, 2]), set[Any])
+    assert_type(store.gaps(key), list[belaypin.Interval])
+    assert_type(store.coverage(key), list[belaypin.Interval])
+    assert_type(store.lag(key), timedelta | None)
+
+
+def joined(store: belaypin.Store, page: belaypin.Page, connection: Any) -> None:
+    with store.joined(connection) as part:
+        assert_type(part, belaypin.Joined)
+        assert_type(part.save("social", {}), int)
+    with page.commit(store.joined(connection)) as tx:
+        assert_type(tx, belaypin.Commit)
+
+
+def results(store: belaypin.Store) -> None:
+    result = store.execute("SELECT 1")
+    assert_type(result.rows, list[tuple[Any, ...]])
+    assert_type(result.fetchone(), tuple[Any, ...] | None)
+    for row in result:
+        assert_type(row, tuple[Any, ...])
+
+
+async def asynchronous(lease: belaypin.AsyncLease) -> None:
+    async with await belaypin.aopen("sqlite:///app.db") as store:
+        assert_type(store, belaypin.AsyncStore)
+        assert_type(await store.load("social", type=Progress), belaypin.Checkpoint[Progress] | None)
+        assert_type(await store.lag("social"), timedelta | None)
+    windows = lease.windows("posts", since="30d")
+    assert_type(windows, AsyncIterator[belaypin.AsyncWindow])
+    async for window in windows:
+        async for page in window.pages(fetch):
+            async with page.commit() as tx:
+                assert_type(tx, belaypin.AsyncCommit)
+                assert_type(await tx.fresh(page.items, key="id"), list[Any])
+
+
+async def fetch(cursor: Any) -> tuple[list[dict[str, int]], None]:
+    return [{"id": 1}], None
+
+
+def refused(store: belaypin.Store, lease: belaypin.Lease) -> None:
+    """Each ignore is needed, or mypy complains: the call is refused."""
+    lease.windows("posts")  # type: ignore[call-arg]
+    lease.windows("posts", "30d")  # type: ignore[call-arg]
+    store.lease("social", "user:7", "backfill")  # type: ignore[call-arg]
+    store.save("social", {}, 3)  # type: ignore[call-arg]
+    store.load(7)  # type: ignore[call-overload]
+    belaypin.opne("sqlite:///app.db")  # type: ignore[attr-defined]

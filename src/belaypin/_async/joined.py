@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -10,10 +10,11 @@ from typing import Any, Self, TypeVar
 from belaypin._async.records import AsyncRecords
 from belaypin.backends.base import AsyncTransaction, Params, Result
 from belaypin.catalog import Catalog, Dialect, ParamStyle
-from belaypin.errors import BelaypinError, UsageError
+from belaypin.errors import BelaypinError, SqlError, UsageError
 from belaypin.foreign import Colour, family, translate_foreign
 from belaypin.heartbeat import Heartbeat
 from belaypin.program import Program, Rows, Statement
+from belaypin.programs import migrations
 
 __all__ = ["AsyncJoined"]
 
@@ -30,7 +31,13 @@ class AsyncJoined(AsyncRecords, AbstractAsyncContextManager["AsyncJoined"]):
     in the block is undone together if it raises.
     """
 
-    def __init__(self, connection: Any, dialect: Dialect, pinned_clock: Any) -> None:
+    def __init__(
+        self,
+        connection: Any,
+        dialect: Dialect,
+        epoch: str,
+        pinned_clock: Callable[[], int] | None,
+    ) -> None:
         self._connection = _Connection.of(connection)
         if self._connection.dialect not in (dialect, None):
             raise UsageError(
@@ -38,6 +45,8 @@ class AsyncJoined(AsyncRecords, AbstractAsyncContextManager["AsyncJoined"]):
                 f"A transaction can only be joined in the same database."
             )
         self._catalog = Catalog(dialect, self._connection.style, pinned_clock=pinned_clock)
+        self._epoch = epoch
+        self._is_same_store = False
         self._block: AbstractAsyncContextManager[AsyncTransaction] | None = None
 
     async def __aenter__(self) -> Self:
@@ -57,16 +66,30 @@ class AsyncJoined(AsyncRecords, AbstractAsyncContextManager["AsyncJoined"]):
 
     @asynccontextmanager
     async def _open(self, *, write: bool = True) -> AsyncIterator[AsyncTransaction]:
-        await self._connection.begin()
         joined = _JoinedTransaction(self._connection, self._catalog)
+        await joined.begin()
         await joined.execute(f"SAVEPOINT {_SAVEPOINT}")
         try:
+            if not self._is_same_store:
+                await self._check_store(joined)
             yield joined
         except BaseException:
             await joined.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
             await joined.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
             raise
         await joined.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+
+    async def _check_store(self, joined: _JoinedTransaction) -> None:
+        try:
+            found = await joined.run(migrations.epoch())
+        except SqlError:
+            found = ""
+        if found != self._epoch:
+            raise UsageError(
+                "The connection is to another database than the store, so the two can't share a "
+                "transaction. Connect to the database that the store is in."
+            )
+        self._is_same_store = True
 
     def _heartbeat_for_once(self) -> Heartbeat | None:
         # Until the user commits nobody else can see the claim, so there is nothing to renew.
@@ -79,6 +102,14 @@ class _JoinedTransaction:
     def __init__(self, connection: _Connection, catalog: Catalog) -> None:
         self._connection = connection
         self._catalog = catalog
+
+    async def begin(self) -> None:
+        try:
+            await self._connection.begin()
+        except BelaypinError:
+            raise
+        except Exception as error:
+            raise translate_foreign(error, self._catalog.dialect) from error
 
     async def run(self, program: Program[T]) -> T:
         try:

@@ -96,14 +96,12 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         """
         if self._held is not None:
             raise UsageError(f"{self!r} is held already; take another with store.lease().")
-        deadline_s = monotonic_s() + self._wait_us / 1_000_000
-        while True:
-            found = await self._try(None)
-            if isinstance(found, Holder) and is_surely_dead(found.owner):
-                found = await self._try(found.owner)
-            if isinstance(found, Fence):
-                break
-            await self._wait(found, deadline_s)
+        try:
+            found = await self._take()
+        except asyncio.CancelledError:  # sync: except KeyboardInterrupt:
+            # It may be ours without anybody knowing: nobody would renew or release it.
+            await self._abandon()
+            raise
         self._held = found
         self._is_lost = False
         fence = found
@@ -119,10 +117,14 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         if self._beat is not None:
             self._heartbeat.remove(self._beat)
         unchanged, self._unchanged = self._unchanged, {}
-        async with self._backend.transaction() as transaction:
-            if await transaction.run(leases.release(fence)):
-                for key_id, content_hash in unchanged.items():
-                    await transaction.run(checkpoints.unchanged(key_id, content_hash))
+        try:
+            async with self._backend.transaction() as transaction:
+                if await transaction.run(leases.release(fence)):
+                    for key_id, content_hash in unchanged.items():
+                        await transaction.run(checkpoints.unchanged(key_id, content_hash))
+        except asyncio.CancelledError:  # sync: except KeyboardInterrupt:
+            await self._abandon()
+            raise
 
     async def windows(
         self,
@@ -203,6 +205,20 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
             at,
             duration_us(settle, "settle"),
         )
+
+    async def _take(self) -> Fence:
+        deadline_s = monotonic_s() + self._wait_us / 1_000_000
+        while True:
+            found = await self._try(None)
+            if isinstance(found, Holder) and is_surely_dead(found.owner):
+                found = await self._try(found.owner)
+            if isinstance(found, Fence):
+                return found
+            await self._wait(found, deadline_s)
+
+    async def _abandon(self) -> None:
+        async with self._backend.transaction() as transaction:
+            await transaction.run(leases.abandon(self.key, self.role, self._owner))
 
     async def _try(self, dead_owner: str | None) -> Fence | Holder:
         async with self._backend.transaction() as transaction:

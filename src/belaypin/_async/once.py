@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio  # sync: from belaypin.clock import sleep_s
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from belaypin._async.work import AsyncWork, OpenTransaction
 from belaypin.backends.base import AsyncTransaction
@@ -68,17 +68,16 @@ class AsyncOnce(AbstractAsyncContextManager["AsyncOnce"]):
         return self._work
 
     async def __aenter__(self) -> Self:
-        deadline_s = monotonic_s() + self._wait_us / 1_000_000
         owner = owner_name(unique_id())
-        while True:
-            found = await self._try(owner, None)
-            if isinstance(found, OperationRow) and found.status == "running":
-                if is_surely_dead(found.owner):
-                    found = await self._try(owner, found.owner)
-                if isinstance(found, OperationRow) and found.status == "running":
-                    await self._wait(found, deadline_s)
-                    continue
-            break
+        try:
+            found = await self._take(owner)
+        except asyncio.CancelledError:  # sync: except KeyboardInterrupt:
+            # It may be ours without anybody knowing: nobody would run it.
+            async with self._open_transaction() as transaction:
+                await transaction.run(
+                    operations.abandon(self.operation_id, owner, "interrupted before it began")
+                )
+            raise
         if isinstance(found, Claim):
             self._begin(found)
         elif found.result is not None:
@@ -118,6 +117,16 @@ class AsyncOnce(AbstractAsyncContextManager["AsyncOnce"]):
                 lambda: operations.renew(claim), lambda: None, self._ttl_us / 1_000_000
             )
 
+    async def _take(self, owner: str) -> Claim | OperationRow:
+        deadline_s = monotonic_s() + self._wait_us / 1_000_000
+        while True:
+            found = await self._try(owner, None)
+            if _is_running(found) and is_surely_dead(found.owner):
+                found = await self._try(owner, found.owner)
+            if not _is_running(found):
+                return found
+            await self._wait(found, deadline_s)
+
     async def _try(self, owner: str, dead_owner: str | None) -> Claim | OperationRow:
         async with self._open_transaction() as transaction:
             return await transaction.run(
@@ -143,6 +152,10 @@ class AsyncOnce(AbstractAsyncContextManager["AsyncOnce"]):
         except BelaypinError as second:
             # Not kept: then the attempt ends when its time is up. The user's error goes first.
             error.add_note(f"and the failed attempt could not be recorded: {second}")
+
+
+def _is_running(found: Claim | OperationRow) -> TypeGuard[OperationRow]:
+    return isinstance(found, OperationRow) and found.status == "running"
 
 
 class _OnceWork(AsyncWork):

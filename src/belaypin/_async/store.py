@@ -17,7 +17,7 @@ from belaypin.errors import UsageError
 from belaypin.heartbeat import Heartbeat
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
-from belaypin.programs.migrations import apply, pending
+from belaypin.programs.migrations import apply, epoch, pending
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
 
@@ -33,6 +33,7 @@ class AsyncStore(AsyncRecords, AbstractAsyncContextManager["AsyncStore"]):
         self._backend = backend
         self._limit_items = limit_items
         self._heartbeat = Heartbeat(backend.side)
+        self._epoch = ""
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,7 +93,9 @@ class AsyncStore(AsyncRecords, AbstractAsyncContextManager["AsyncStore"]):
         Takes a connection of sqlite3 or psycopg, or a connection or session of SQLAlchemy, in the
         colour of this store (sync or async). Raises UsageError for anything else.
         """
-        return AsyncJoined(connection, self._backend.dialect, self._backend.pinned_clock)
+        return AsyncJoined(
+            connection, self._backend.dialect, self._epoch, self._backend.pinned_clock
+        )
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement of your own in a transaction of its own, such as CREATE TABLE."""
@@ -105,6 +108,7 @@ class AsyncStore(AsyncRecords, AbstractAsyncContextManager["AsyncStore"]):
         missing = await self._run(pending(steps), write=False)
         for step in missing:
             await self._run(apply(step, steps, unique_id()))
+        self._epoch = await self._run(epoch(), write=False)
 
     def _open(self, *, write: bool = True) -> AbstractAsyncContextManager[AsyncTransaction]:
         return self._backend.transaction(write=write)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,10 +11,11 @@ from typing import Any, Self, TypeVar
 from belaypin._sync.records import Records
 from belaypin.backends.base import Params, Result, Transaction
 from belaypin.catalog import Catalog, Dialect, ParamStyle
-from belaypin.errors import BelaypinError, UsageError
+from belaypin.errors import BelaypinError, SqlError, UsageError
 from belaypin.foreign import Colour, family, translate_foreign
 from belaypin.heartbeat import Heartbeat
 from belaypin.program import Program, Rows, Statement
+from belaypin.programs import migrations
 
 __all__ = ["Joined"]
 
@@ -31,7 +32,13 @@ class Joined(Records, AbstractContextManager["Joined"]):
     in the block is undone together if it raises.
     """
 
-    def __init__(self, connection: Any, dialect: Dialect, pinned_clock: Any) -> None:
+    def __init__(
+        self,
+        connection: Any,
+        dialect: Dialect,
+        epoch: str,
+        pinned_clock: Callable[[], int] | None,
+    ) -> None:
         self._connection = _Connection.of(connection)
         if self._connection.dialect not in (dialect, None):
             raise UsageError(
@@ -39,6 +46,8 @@ class Joined(Records, AbstractContextManager["Joined"]):
                 f"A transaction can only be joined in the same database."
             )
         self._catalog = Catalog(dialect, self._connection.style, pinned_clock=pinned_clock)
+        self._epoch = epoch
+        self._is_same_store = False
         self._block: AbstractContextManager[Transaction] | None = None
 
     def __enter__(self) -> Self:
@@ -58,16 +67,30 @@ class Joined(Records, AbstractContextManager["Joined"]):
 
     @contextmanager
     def _open(self, *, write: bool = True) -> Iterator[Transaction]:
-        self._connection.begin()
         joined = _JoinedTransaction(self._connection, self._catalog)
+        joined.begin()
         joined.execute(f"SAVEPOINT {_SAVEPOINT}")
         try:
+            if not self._is_same_store:
+                self._check_store(joined)
             yield joined
         except BaseException:
             joined.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
             joined.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
             raise
         joined.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+
+    def _check_store(self, joined: _JoinedTransaction) -> None:
+        try:
+            found = joined.run(migrations.epoch())
+        except SqlError:
+            found = ""
+        if found != self._epoch:
+            raise UsageError(
+                "The connection is to another database than the store, so the two can't share a "
+                "transaction. Connect to the database that the store is in."
+            )
+        self._is_same_store = True
 
     def _heartbeat_for_once(self) -> Heartbeat | None:
         # Until the user commits nobody else can see the claim, so there is nothing to renew.
@@ -80,6 +103,14 @@ class _JoinedTransaction:
     def __init__(self, connection: _Connection, catalog: Catalog) -> None:
         self._connection = connection
         self._catalog = catalog
+
+    def begin(self) -> None:
+        try:
+            self._connection.begin()
+        except BelaypinError:
+            raise
+        except Exception as error:
+            raise translate_foreign(error, self._catalog.dialect) from error
 
     def run(self, program: Program[T]) -> T:
         try:

@@ -96,14 +96,12 @@ class Lease(AbstractContextManager["Lease"]):
         """
         if self._held is not None:
             raise UsageError(f"{self!r} is held already; take another with store.lease().")
-        deadline_s = monotonic_s() + self._wait_us / 1_000_000
-        while True:
-            found = self._try(None)
-            if isinstance(found, Holder) and is_surely_dead(found.owner):
-                found = self._try(found.owner)
-            if isinstance(found, Fence):
-                break
-            self._wait(found, deadline_s)
+        try:
+            found = self._take()
+        except KeyboardInterrupt:
+            # It may be ours without anybody knowing: nobody would renew or release it.
+            self._abandon()
+            raise
         self._held = found
         self._is_lost = False
         fence = found
@@ -119,10 +117,14 @@ class Lease(AbstractContextManager["Lease"]):
         if self._beat is not None:
             self._heartbeat.remove(self._beat)
         unchanged, self._unchanged = self._unchanged, {}
-        with self._backend.transaction() as transaction:
-            if transaction.run(leases.release(fence)):
-                for key_id, content_hash in unchanged.items():
-                    transaction.run(checkpoints.unchanged(key_id, content_hash))
+        try:
+            with self._backend.transaction() as transaction:
+                if transaction.run(leases.release(fence)):
+                    for key_id, content_hash in unchanged.items():
+                        transaction.run(checkpoints.unchanged(key_id, content_hash))
+        except KeyboardInterrupt:
+            self._abandon()
+            raise
 
     def windows(
         self,
@@ -203,6 +205,20 @@ class Lease(AbstractContextManager["Lease"]):
             at,
             duration_us(settle, "settle"),
         )
+
+    def _take(self) -> Fence:
+        deadline_s = monotonic_s() + self._wait_us / 1_000_000
+        while True:
+            found = self._try(None)
+            if isinstance(found, Holder) and is_surely_dead(found.owner):
+                found = self._try(found.owner)
+            if isinstance(found, Fence):
+                return found
+            self._wait(found, deadline_s)
+
+    def _abandon(self) -> None:
+        with self._backend.transaction() as transaction:
+            transaction.run(leases.abandon(self.key, self.role, self._owner))
 
     def _try(self, dead_owner: str | None) -> Fence | Holder:
         with self._backend.transaction() as transaction:

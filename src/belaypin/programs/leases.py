@@ -9,7 +9,7 @@ from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import checkpoints
 
-__all__ = ["Fence", "Holder", "acquire", "check", "release", "renew"]
+__all__ = ["Fence", "Holder", "abandon", "acquire", "check", "release", "renew"]
 
 
 class Fence(NamedTuple):
@@ -71,6 +71,13 @@ def renew(fence: Fence) -> Program[bool]:
 def release(fence: Fence) -> Program[bool]:
     """End the lease, for the next worker to take at once; False if it is no longer ours."""
     rows = yield Statement("lease.release", fence.params())
+    return bool(rows)
+
+
+def abandon(key: Key, role: str, owner: str) -> Program[bool]:
+    """End whatever ``owner`` holds of the lease, if he holds it; his name is used but once."""
+    key_id = yield from checkpoints.find(key)
+    rows = yield Statement("lease.abandon", {"key_id": key_id, "role": role, "owner": owner})
     return bool(rows)
 
 

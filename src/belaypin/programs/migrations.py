@@ -8,7 +8,7 @@ from typing import Protocol
 from belaypin.errors import SchemaTooNew
 from belaypin.program import Program, Statement
 
-__all__ = ["Step", "apply", "pending"]
+__all__ = ["Step", "apply", "epoch", "pending"]
 
 
 class Step(Protocol):
@@ -33,10 +33,10 @@ def pending(steps: Sequence[Step]) -> Program[list[Step]]:
     return [step for step in steps if step.version not in applied]
 
 
-def apply(step: Step, steps: Sequence[Step], epoch: str) -> Program[bool]:
+def apply(step: Step, steps: Sequence[Step], new_epoch: str) -> Program[bool]:
     """Apply one of ``steps`` under the runner's lock; False if another process just has.
 
-    ``epoch`` names the store, if this step makes it.
+    ``new_epoch`` names the store, if this step makes it.
     """
     yield Statement("migration.lock")
     yield Statement("migration.table")
@@ -45,12 +45,19 @@ def apply(step: Step, steps: Sequence[Step], epoch: str) -> Program[bool]:
         return False
     for name in step.statements:
         yield Statement(name)
-    yield Statement("meta.insert", {"name": "epoch", "value": epoch})
+    yield Statement("meta.insert", {"name": "epoch", "value": new_epoch})
     yield Statement(
         "migration.record",
         {"version": step.version, "name": step.name, "checksum": step.checksum},
     )
     return True
+
+
+def epoch() -> Program[str]:
+    """Which store this is: made up when its tables were, and the same for as long as they live."""
+    rows = yield Statement("meta.read", {"name": "epoch"})
+    found: str = rows[0][0]
+    return found
 
 
 def _applied(steps: Sequence[Step]) -> Program[set[int]]:

@@ -7,7 +7,17 @@ from typing import Literal, NamedTuple
 from belaypin.errors import Fenced, RequestMismatch
 from belaypin.program import Program, Statement
 
-__all__ = ["Claim", "OperationRow", "check", "claim", "complete", "fail", "read", "renew"]
+__all__ = [
+    "Claim",
+    "OperationRow",
+    "abandon",
+    "check",
+    "claim",
+    "complete",
+    "fail",
+    "read",
+    "renew",
+]
 
 
 class Claim(NamedTuple):
@@ -73,6 +83,14 @@ def read(operation_id: str) -> Program[OperationRow | None]:
     """How an operation stands, if it was ever claimed."""
     rows = yield Statement("operation.read", {"operation_id": operation_id})
     return OperationRow(*rows[0]) if rows else None
+
+
+def abandon(operation_id: str, owner: str, error: str) -> Program[bool]:
+    """Give up whatever attempt ``owner`` has begun; his name is used but once."""
+    rows = yield Statement(
+        "operation.abandon", {"operation_id": operation_id, "owner": owner, "error": error}
+    )
+    return bool(rows)
 
 
 def check(mine: Claim) -> Program[None]:

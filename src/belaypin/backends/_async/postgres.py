@@ -19,7 +19,7 @@ from belaypin.backends.postgres import (
     translate,
 )
 from belaypin.catalog import Catalog, Dialect
-from belaypin.errors import SqlError, StoreClosed, StoreUnavailable
+from belaypin.errors import SqlError, StoreClosed, StoreUnavailable, UsageError
 from belaypin.forks import ForkGuard
 from belaypin.program import Program, Rows, Statement
 
@@ -125,6 +125,11 @@ class AsyncPostgresBackend:
         try:
             connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
             await connection.close()
+        except psycopg.ProgrammingError as error:
+            raise UsageError(
+                f"This is no address of a PostgreSQL database: {error} Write postgresql:///app or "
+                f"postgresql://user@host/app?option=value, with libpq's options."
+            ) from error
         except psycopg.Error as error:
             raise translate(error, "connecting") from error
         await self._pool.open()

@@ -20,7 +20,7 @@ from belaypin.backends.postgres import (
     translate,
 )
 from belaypin.catalog import Catalog, Dialect
-from belaypin.errors import SqlError, StoreClosed, StoreUnavailable
+from belaypin.errors import SqlError, StoreClosed, StoreUnavailable, UsageError
 from belaypin.forks import ForkGuard
 from belaypin.program import Program, Rows, Statement
 
@@ -126,6 +126,11 @@ class PostgresBackend:
         try:
             connection = psycopg.Connection.connect(self._conninfo, autocommit=True)
             connection.close()
+        except psycopg.ProgrammingError as error:
+            raise UsageError(
+                f"This is no address of a PostgreSQL database: {error} Write postgresql:///app or "
+                f"postgresql://user@host/app?option=value, with libpq's options."
+            ) from error
         except psycopg.Error as error:
             raise translate(error, "connecting") from error
         self._pool.open()

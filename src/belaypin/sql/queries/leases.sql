@@ -41,6 +41,13 @@ SET expires_us = 0
 WHERE key_id = :key_id AND role = :role AND owner = :owner AND token = :token AND expires_us <> 0
 RETURNING token;
 
+-- name: lease.abandon
+-- Taken perhaps, by somebody who was interrupted before he knew: the owner's name is his alone.
+UPDATE belaypin_lease
+SET expires_us = 0
+WHERE key_id = :key_id AND role = :role AND owner = :owner AND expires_us <> 0
+RETURNING token;
+
 -- name: lease.lock
 -- The first statement of every fenced write. It holds the lease row until the transaction ends, so
 -- that nobody can take the lease over in between; no row means: fenced.

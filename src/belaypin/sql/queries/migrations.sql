@@ -21,3 +21,8 @@ VALUES (:version, :name, :checksum, {now_us});
 INSERT INTO belaypin_meta (name, value)
 VALUES (:name, :value)
 ON CONFLICT (name) DO NOTHING;
+
+-- name: meta.read
+SELECT value
+FROM belaypin_meta
+WHERE name = :name;

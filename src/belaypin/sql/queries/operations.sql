@@ -25,6 +25,13 @@ SELECT status, request, owner, token, attempts, expires_us, result, error, {now_
 FROM belaypin_operation
 WHERE operation_id = :operation_id;
 
+-- name: operation.abandon
+-- Claimed perhaps, by somebody who was interrupted before he knew: the owner's name is his alone.
+UPDATE belaypin_operation
+SET status = 'failed', error = :error, updated_us = {now_us}
+WHERE operation_id = :operation_id AND owner = :owner AND status = 'running'
+RETURNING token;
+
 -- name: operation.lock
 SELECT token
 FROM belaypin_operation

@@ -135,10 +135,12 @@ class Membership:
         """Those of the ids that the filter can't tell to be new."""
         return {i for i in ids if any(f.may_hold(i) for f in self._filters)}
 
-    def settled(self, ids: Iterable[ItemId], seq: int) -> set[ItemId]:
+    def settled(self, ids: Iterable[ItemId], seq: int, *, with_content: bool) -> set[ItemId]:
         """Those of the ids of which a block as old as ``seq`` has nothing to add."""
         found = self._known.keys() & set(ids)
-        return {i for i in found if (known := self._known[i]) is None or known.seq >= seq}
+        if not with_content:
+            return found
+        return {i for i in found if (known := self._known[i]) is not None and known.seq >= seq}
 
     def learn(self, seq: int, ids: Mapping[ItemId, bytes | None], wanted: set[ItemId]) -> None:
         """Take in the ids of block ``seq``: all of them, if they fit in memory.

@@ -120,7 +120,8 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         try:
             async with self._backend.transaction() as transaction:
                 if await transaction.run(leases.release(fence)):
-                    for key_id, content_hash in unchanged.items():
+                    # In one order for every worker, so that no two of them deadlock.
+                    for key_id, content_hash in sorted(unchanged.items()):
                         await transaction.run(checkpoints.unchanged(key_id, content_hash))
         except asyncio.CancelledError:  # sync: except KeyboardInterrupt:
             await self._abandon()

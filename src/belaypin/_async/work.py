@@ -39,6 +39,7 @@ class AsyncWork:
         self._transaction: AsyncTransaction | None = None
         self._ended = False
         self._began_s = 0.0
+        self._is_used = False
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement of yours in this transaction, in your driver's parameter style.
@@ -47,17 +48,20 @@ class AsyncWork:
         for BEGIN, COMMIT or ROLLBACK: the block that gave you this object ends the transaction.
         """
         refuse_transaction_control(sql)
+        self._is_used = True
         transaction = self._transaction or await self._begun()
         return await transaction.execute(sql, params)
 
     async def executemany(self, sql: str, rows: Iterable[Params]) -> None:
         """Run one statement of yours for each row of parameters."""
         refuse_transaction_control(sql)
+        self._is_used = True
         transaction = self._transaction or await self._begun()
         await transaction.executemany(sql, rows)
 
     async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Add many rows to a table of yours: by COPY on PostgreSQL, else by INSERT."""
+        self._is_used = True
         transaction = self._transaction or await self._begun()
         await transaction.copy(table, columns, rows)
 

@@ -27,6 +27,10 @@ _OUTCOME_LOOKS = 5
 _OUTCOME_PAUSE_S = 0.5
 
 
+class _NothingToCommit(Exception):
+    """Undoes a transaction in which nothing was written: cheaper than to commit it."""
+
+
 class Commit(Work):
     """``tx``: one transaction for the rows that you write and all that belaypin keeps about them.
 
@@ -71,8 +75,9 @@ class Commit(Work):
         prints = list(map(item_fingerprinter(content), batch)) if content is not None else None
         picking, membership = self._selection, self._stream.membership
         unknown = picking.unknown(membership, ids)
-        if unknown or self._stream.row is None or picking.is_changed(membership, ids, prints):
-            # Only under the stream's lock is it certain that nobody else has committed them.
+        if unknown or self._stream.row is None or prints is not None:
+            # Only under the stream's lock is it certain that nobody else has committed them, or
+            # committed them with other content since.
             self._begun()
             if not membership.is_exact(ids):
                 self._run(pages.resolve(self._stream, ids, with_content=prints is not None))
@@ -107,8 +112,9 @@ class Commit(Work):
                 self._stream.ended(durable=False)
             return
         counts = Counts(*map(sum, zip(self._course.carried, self._selection.counts, strict=True)))
-        if self._transaction is None and not self._selection.entries and self._course.can_wait():
-            self._ended = True
+        if not (self._is_used or self._selection.entries) and self._course.can_wait():
+            self._end(_NothingToCommit())
+            self._stream.ended(durable=False)
             self._course.left(counts)
             return
         try:

@@ -120,7 +120,8 @@ class Lease(AbstractContextManager["Lease"]):
         try:
             with self._backend.transaction() as transaction:
                 if transaction.run(leases.release(fence)):
-                    for key_id, content_hash in unchanged.items():
+                    # In one order for every worker, so that no two of them deadlock.
+                    for key_id, content_hash in sorted(unchanged.items()):
                         transaction.run(checkpoints.unchanged(key_id, content_hash))
         except KeyboardInterrupt:
             self._abandon()

@@ -40,6 +40,7 @@ class Work:
         self._transaction: Transaction | None = None
         self._ended = False
         self._began_s = 0.0
+        self._is_used = False
 
     def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement of yours in this transaction, in your driver's parameter style.
@@ -48,17 +49,20 @@ class Work:
         for BEGIN, COMMIT or ROLLBACK: the block that gave you this object ends the transaction.
         """
         refuse_transaction_control(sql)
+        self._is_used = True
         transaction = self._transaction or self._begun()
         return transaction.execute(sql, params)
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> None:
         """Run one statement of yours for each row of parameters."""
         refuse_transaction_control(sql)
+        self._is_used = True
         transaction = self._transaction or self._begun()
         transaction.executemany(sql, rows)
 
     def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Add many rows to a table of yours: by COPY on PostgreSQL, else by INSERT."""
+        self._is_used = True
         transaction = self._transaction or self._begun()
         transaction.copy(table, columns, rows)
 

@@ -54,7 +54,8 @@ def resolve(
         wanted = membership.screened(wanted)
         blocks = membership.holding(wanted)
     for block in blocks:
-        wanted -= membership.settled(wanted, block.seq) if membership.is_screened else set()
+        if membership.is_screened:
+            wanted -= membership.settled(wanted, block.seq, with_content=with_content)
         if not wanted:
             return
         stored = yield from read(key_id, block.seq)
@@ -64,7 +65,7 @@ def resolve(
 def read(key_id: int, seq: int) -> Program[dict[ItemId, bytes | None]]:
     """The ids of one segment, each with its fingerprint or None."""
     rows = yield Statement("segment.read", {"key_id": key_id, "seq": seq})
-    return unpack(rows[0][0], f"segment {seq} of the ledger (key_id {key_id})")
+    return unpack(rows[0][0], _named(key_id, seq))
 
 
 def append(
@@ -79,12 +80,11 @@ def append(
     if not entries:
         return done
     level, merged = 0, entries
-    while siblings := _crowd(membership, level):
+    while _is_crowded(membership, level):
         older: dict[ItemId, bytes | None] = {}
-        for block in siblings:
-            older.update((yield from read(key_id, block.seq)))
-            yield Statement("segment.delete", {"key_id": key_id, "seq": block.seq})
-            done.removed.append(block.seq)
+        for seq, payload in (yield from _take(key_id, generation, level)):
+            older.update(unpack(payload, _named(key_id, seq)))
+            done.removed.append(seq)
         merged = {**older, **merged}
         level += 1
     for segment in pack(merged):
@@ -94,13 +94,23 @@ def append(
     return done
 
 
-def _crowd(membership: Membership, level: int) -> list[Block]:
-    """The segments of a level, oldest first, once they are many and small enough to merge."""
+def _is_crowded(membership: Membership, level: int) -> bool:
+    """Whether the segments of a level are many and small enough to merge."""
     if membership.levels[level] < FAN_OUT - 1:
-        return []
-    blocks = sorted(b for b in membership.blocks.values() if b.level == level)
-    small = sum(block.items for block in blocks) < _FULL_ITEMS * len(blocks)
-    return blocks if small else []
+        return False
+    sizes = [block.items for block in membership.blocks.values() if block.level == level]
+    return sum(sizes) < _FULL_ITEMS * len(sizes)
+
+
+def _take(key_id: int, generation: int, level: int) -> Program[list[tuple[int, bytes]]]:
+    """Remove the segments of a level and return their payloads, oldest first."""
+    where = {"key_id": key_id, "generation": generation, "level": level}
+    rows = yield Statement("segment.take", where)
+    return sorted((row[0], row[1]) for row in rows)
+
+
+def _named(key_id: int, seq: int) -> str:
+    return f"segment {seq} of the ledger (key_id {key_id})"
 
 
 def _insert(

@@ -40,15 +40,6 @@ class Selection:
         check_new_ids(unknown)
         return unknown.difference(self.entries) if self.entries else unknown
 
-    def is_changed(
-        self, membership: Membership, ids: Sequence[ItemId], prints: Sequence[bytes] | None
-    ) -> bool:
-        """Whether any of the items, none of them unknown, has other content than was committed."""
-        return prints is not None and any(
-            i not in self.entries and membership.differs(i, p)
-            for i, p in zip(ids, prints, strict=True)
-        )
-
     def pick(
         self,
         membership: Membership,

@@ -38,6 +38,8 @@ WHERE key_id = :key_id AND seq = :seq;
 INSERT INTO belaypin_segment (key_id, seq, generation, level, items, low, high, raw_bytes, token, created_us, payload)
 VALUES (:key_id, :seq, :generation, :level, :items, :low, :high, :raw_bytes, :token, {now_us}, :payload);
 
--- name: segment.delete
+-- name: segment.take
+-- The segments of one level, all at once: they are about to be merged into one of the next.
 DELETE FROM belaypin_segment
-WHERE key_id = :key_id AND seq = :seq;
+WHERE key_id = :key_id AND generation = :generation AND level = :level
+RETURNING seq, payload;

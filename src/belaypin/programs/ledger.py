@@ -54,12 +54,12 @@ def resolve(
         wanted = membership.screened(wanted)
         blocks = membership.holding(wanted)
     for block in blocks:
+        left = wanted
         if membership.is_screened:
-            wanted -= membership.settled(wanted, block.seq, with_content=with_content)
-        if not wanted:
-            return
-        stored = yield from read(key_id, block.seq)
-        membership.learn(block.seq, stored, wanted)
+            left = wanted - membership.settled(wanted, block.seq, with_content=with_content)
+        if left:
+            stored = yield from read(key_id, block.seq)
+            membership.learn(block.seq, stored, left)
 
 
 def read(key_id: int, seq: int) -> Program[dict[ItemId, bytes | None]]:

@@ -11,6 +11,7 @@ from belaypin.fields import describe
 __all__ = ["differences"]
 
 MAX_LINES = 50
+_LONG_NAME = 40
 
 _NOTHING = object()
 
@@ -46,6 +47,6 @@ def _differences(before: Any, after: Any, path: str) -> Iterator[str]:
 
 
 def _below(path: str, name: str) -> str:
-    if not name.isidentifier():
+    if not name.isidentifier() or len(name) > _LONG_NAME:
         return f"{path}[{describe(name)}]"
     return f"{path}.{name}" if path else name

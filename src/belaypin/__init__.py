@@ -38,7 +38,14 @@ from belaypin.errors import (
 from belaypin.fingerprint import canonical, fingerprint
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
-from belaypin.records import Checkpoint, Interval, StateChange, StateFailure, UpcastReport
+from belaypin.records import (
+    Checkpoint,
+    Interval,
+    Original,
+    StateChange,
+    StateFailure,
+    UpcastReport,
+)
 from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
@@ -95,6 +102,7 @@ __all__ = [
     "NotCommitted",
     "Once",
     "OperationRunning",
+    "Original",
     "Page",
     "RequestMismatch",
     "Result",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from belaypin.errors import UsageError
 from belaypin.keys import Key
 
-__all__ = ["Checkpoint", "Interval", "StateChange", "StateFailure", "UpcastReport"]
+__all__ = ["Checkpoint", "Interval", "Original", "StateChange", "StateFailure", "UpcastReport"]
 
 State = TypeVar("State")
 
@@ -78,6 +78,16 @@ class Checkpoint(msgspec.Struct, Generic[State], frozen=True):
     def processing_duration(self) -> timedelta:
         """From creation to completion or, while not complete, to the last write."""
         return (self.completed_at or self.updated_at) - self.created_at
+
+
+class Original(msgspec.Struct, frozen=True):
+    """A state as it was before a newer schema replaced it, as JSON data."""
+
+    key: Key
+    state: Any
+    version: int
+    schema_version: int
+    replaced_at: datetime
 
 
 class StateChange(msgspec.Struct, frozen=True):

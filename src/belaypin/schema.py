@@ -16,7 +16,15 @@ from belaypin.codec import decode_frame, dump_state, load_state
 from belaypin.errors import CorruptRecord, SchemaTooNew, UsageError
 from belaypin.fields import describe
 
-__all__ = ["MAX_VERSION", "Schema", "read_raw", "read_state", "too_new", "version_of"]
+__all__ = [
+    "MAX_VERSION",
+    "Schema",
+    "read_as_stored",
+    "read_raw",
+    "read_state",
+    "too_new",
+    "version_of",
+]
 
 MAX_VERSION = 2**32 - 1
 """What a frame has room for."""
@@ -90,18 +98,24 @@ def version_of(schema: Schema | None) -> int:
     return 0 if schema is None else schema.version
 
 
-def read_raw(frame: bytes, stored_version: int, schema: Schema | None, *, what: str) -> bytes:
-    """Return a stored state as JSON text in the shape of ``schema``.
-
-    ``stored_version`` is what its row says: if the frame says another, the record is damaged.
-    """
-    known = version_of(schema)
+def read_as_stored(frame: bytes, stored_version: int, *, what: str) -> bytes:
+    """Return a stored state as JSON text, in the shape that it was saved in."""
     raw, version = decode_frame(frame, what=what)
     if version != stored_version:
         raise CorruptRecord(
             f"{what} is damaged: its row says schema version {stored_version}, the record itself "
             f"{version}. It was neither decoded nor changed. Restore it from a backup."
         )
+    return raw
+
+
+def read_raw(frame: bytes, stored_version: int, schema: Schema | None, *, what: str) -> bytes:
+    """Return a stored state as JSON text in the shape of ``schema``.
+
+    ``stored_version`` is what its row says: if the frame says another, the record is damaged.
+    """
+    known = version_of(schema)
+    raw, version = read_as_stored(frame, stored_version, what=what), stored_version
     if version > known:
         raise too_new(what, version, known)
     if schema is None or version == known:

@@ -88,6 +88,26 @@ async def test_the_next_save_stores_it_and_keeps_the_original(
     assert await originals(site) == [("user:7", old, 1, 3, stored)]
 
 
+async def test_originals_can_be_read_and_saved_again(site: Site) -> None:
+    clock = FixedClock()
+    store = await site.open(clock=clock)
+    assert await store.originals(KEY) == []
+    for schema, state in SHAPES:
+        await store.save(KEY, state, schema=schema)
+    found = await store.originals(KEY)
+    assert [(o.state, o.version, o.schema_version) for o in found] == [
+        ({"p": 3}, 1, 0),
+        ({"page": 3}, 2, 1),
+    ]
+    assert found[0].key == belaypin.Key(*KEY)
+    assert int(found[0].replaced_at.timestamp()) * 1_000_000 == clock.us
+    async with refused(site, SchemaTooNew):
+        await store.save(KEY, found[1].state, schema=V1)  # not under its old version
+    await site.query("UPDATE belaypin_original SET schema_version = 7 WHERE schema_version = 1")
+    async with refused(site, CorruptRecord, "the original at shop", "version 7"):
+        await store.originals(KEY)
+
+
 async def test_saves_of_the_same_schema_keep_no_originals(site: Site) -> None:
     store = await site.open()
     for pages in range(3):

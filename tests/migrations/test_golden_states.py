@@ -7,6 +7,7 @@ tests.migrations.test_golden_states`` prints it) and its digest below; never cha
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,4 +119,4 @@ def test_a_store_full_of_them_is_upcast_in_bulk() -> None:
 if __name__ == "__main__":
     for sample, state in WRITTEN.items():
         frame = encode_frame(dump_state(state), schema_version=version(sample))
-        print(sample, hashlib.sha256(frame).hexdigest()[:16], frame.hex())
+        sys.stdout.write(f"{sample} {hashlib.sha256(frame).hexdigest()[:16]} {frame.hex()}\n")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 from belaypin import intervals
 from belaypin._sync.once import Once
 from belaypin.backends.base import Transaction
-from belaypin.codec import dump_state, encode_frame
+from belaypin.codec import dump_state, encode_frame, load_state
 from belaypin.errors import UsageError
 from belaypin.fingerprint import fingerprint
 from belaypin.heartbeat import Heartbeat
@@ -21,9 +21,9 @@ from belaypin.keys import Key
 from belaypin.membership import Membership
 from belaypin.program import Program
 from belaypin.programs import checkpoints, coverage, ledger
-from belaypin.programs.checkpoints import CheckpointRow
-from belaypin.records import Checkpoint, Interval
-from belaypin.schema import Schema, read_state, version_of
+from belaypin.programs.checkpoints import CheckpointRow, OriginalRow
+from belaypin.records import Checkpoint, Interval, Original
+from belaypin.schema import Schema, read_as_stored, read_state, version_of
 from belaypin.times import Duration, duration_us, from_us, to_us
 
 __all__ = ["KeyLike", "Records"]
@@ -85,6 +85,15 @@ class Records(ABC):
         version_of(schema)
         row = self._run(checkpoints.read(key), write=False)
         return _checkpoint(key, row, type, schema) if row is not None else None
+
+    def originals(self, key: KeyLike) -> list[Original]:
+        """What newer schemas have replaced at a Key, until ``confirm_states``; oldest first.
+
+        Their states are JSON data as they were saved, for you to look at or to save again.
+        """
+        key = Key.of(key)
+        rows = self._run(checkpoints.originals(key), write=False)
+        return [_original(key, row) for row in rows]
 
     def seen(self, key: KeyLike, ids: Iterable[Any]) -> set[Any]:
         """Those of the ids that are committed to the stream at ``key``."""
@@ -194,3 +203,10 @@ def _checkpoint(key: Key, row: CheckpointRow, type_: Any, schema: Schema | None)
         changed=row.changed,
         late=row.late,
     )
+
+
+def _original(key: Key, row: OriginalRow) -> Original:
+    what = f"the original at {key} of schema version {row.schema_version}"
+    raw = read_as_stored(row.state, row.schema_version, what=what)
+    state = load_state(raw, object)
+    return Original(key, state, row.version, row.schema_version, from_us(row.replaced_us))

@@ -13,6 +13,7 @@ __all__ = [
     "CheckpointRow",
     "Kind",
     "LockedRow",
+    "OriginalRow",
     "content",
     "ensure",
     "find",
@@ -20,6 +21,7 @@ __all__ = [
     "keep_original",
     "lock",
     "named",
+    "originals",
     "read",
     "save",
     "unchanged",
@@ -56,6 +58,15 @@ class LockedRow(NamedTuple):
     version: int
     content_hash: str | None
     schema_version: int
+
+
+class OriginalRow(NamedTuple):
+    """A state that was replaced, still framed."""
+
+    schema_version: int
+    version: int
+    state: bytes
+    replaced_us: int
 
 
 def find(key: Key) -> Program[int | None]:
@@ -124,6 +135,12 @@ def keep_original(key_id: int, schema_version: int) -> Program[None]:
     The caller has locked the row, in this same transaction.
     """
     yield Statement("original.keep", {"key_id": key_id, "schema_version": schema_version})
+
+
+def originals(key: Key) -> Program[list[OriginalRow]]:
+    """What newer schemas have replaced at the Key and nobody has confirmed, oldest schema first."""
+    rows = yield Statement("original.list", named(key))
+    return [OriginalRow(*row) for row in rows]
 
 
 def has_content(key: Key, content_hash: str) -> Program[int | None]:

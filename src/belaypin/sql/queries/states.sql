@@ -38,6 +38,13 @@ ON CONFLICT (key_id, schema_version) DO UPDATE SET
     replaced_by = excluded.replaced_by,
     replaced_us = excluded.replaced_us;
 
+-- name: original.list
+SELECT o.schema_version, o.version, o.state, o.replaced_us
+FROM belaypin_original AS o
+JOIN belaypin_checkpoint AS k ON k.key_id = o.key_id
+WHERE k.pipeline = :pipeline AND k.entity = :entity AND k.stream = :stream
+ORDER BY o.schema_version;
+
 -- name: original.span
 -- How far the next small step of confirming goes.
 SELECT MAX(key_id)

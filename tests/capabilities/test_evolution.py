@@ -377,6 +377,34 @@ async def test_a_worker_that_has_stored_the_new_shape_meanwhile_wins(site: Site)
     assert [row[:3] for row in await originals(site)] == [("user:000", 1, 1), ("user:001", 1, 1)]
 
 
+@pytest.mark.parametrize("database", FILES)
+async def test_an_older_bulk_run_does_not_lower_what_a_newer_one_did_meanwhile(site: Site) -> None:
+    store = await site.open()
+    await fill(store, 1)
+
+    def meets(data: Any) -> Any:
+        with belaypin.open(site.url) as newer:
+            newer.upcast_states("shop", Totals, V3, stream="totals", dry_run=False)
+        return one_to_two(data)
+
+    report = await store.upcast_states(
+        "shop", dict, Schema(2, {1: meets}), stream="totals", dry_run=False
+    )
+    assert (report.upcast, report.newer) == (0, 1)
+    assert await site.query("SELECT schema_version FROM belaypin_checkpoint") == [(3,)]
+
+
+async def test_a_state_that_was_put_back_is_kept_as_it_was_then(site: Site) -> None:
+    store = await site.open()
+    await fill(store, 1)
+    await store.upcast_states("shop", Totals, V3, stream="totals", dry_run=False)
+    frame = encode_frame(b'{"page":50}', schema_version=1)  # by an operator, from a backup
+    await site.query("UPDATE belaypin_checkpoint SET schema_version = 1, state = ?", (frame,))
+    await store.upcast_states("shop", Totals, V3, stream="totals", dry_run=False)
+    (original,) = await store.originals(("shop", "user:000", "totals"))
+    assert original.state == {"page": 50}
+
+
 async def test_originals_are_kept_until_they_are_confirmed(site: Site) -> None:
     store = await site.open()
     await fill(store, 4)

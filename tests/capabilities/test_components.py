@@ -292,6 +292,7 @@ async def test_what_others_saved_at_its_key_is_not_overwritten(site: Site) -> No
         with pytest.raises(VersionConflict, match="shop / user:7 / totals has version 1, not 0"):
             await mine(site, lease, counter)
         assert (await site.dump(), await effects(site)) == (before, 0)
+        assert counter.items == 0  # a commit that fails by itself undoes it, too
         again = await lease.attach("totals", Counter())
         assert again.items == 100
         await mine(site, lease, again)

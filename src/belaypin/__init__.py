@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from belaypin.clock import Clock
+from belaypin.components import Checkpointable
 from belaypin.errors import (
     BelaypinError,
     CorruptRecord,
@@ -37,7 +38,15 @@ from belaypin.errors import (
 from belaypin.fingerprint import canonical, fingerprint
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
-from belaypin.records import Checkpoint, Interval
+from belaypin.records import (
+    Checkpoint,
+    Interval,
+    Original,
+    StateChange,
+    StateFailure,
+    UpcastReport,
+)
+from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
@@ -77,6 +86,7 @@ __all__ = [
     "BelaypinError",
     "Change",
     "Checkpoint",
+    "Checkpointable",
     "Clock",
     "Commit",
     "CorruptRecord",
@@ -92,16 +102,21 @@ __all__ = [
     "NotCommitted",
     "Once",
     "OperationRunning",
+    "Original",
     "Page",
     "RequestMismatch",
     "Result",
+    "Schema",
     "SchemaTooNew",
     "SqlError",
+    "StateChange",
+    "StateFailure",
     "Store",
     "StoreBusy",
     "StoreClosed",
     "StoreFull",
     "StoreUnavailable",
+    "UpcastReport",
     "UsageError",
     "VersionConflict",
     "Window",

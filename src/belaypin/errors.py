@@ -94,7 +94,7 @@ class StoreClosed(BelaypinError):
 
 
 class SchemaTooNew(BelaypinError):
-    """Upgrade belaypin: the store (or a record in it) was written by a newer version."""
+    """Upgrade belaypin, or run your newer code: what is stored is newer. It was left as it is."""
 
 
 class CorruptRecord(BelaypinError):

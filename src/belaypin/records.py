@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from belaypin.errors import UsageError
 from belaypin.keys import Key
 
-__all__ = ["Checkpoint", "Interval"]
+__all__ = ["Checkpoint", "Interval", "Original", "StateChange", "StateFailure", "UpcastReport"]
 
 State = TypeVar("State")
 
@@ -78,3 +78,75 @@ class Checkpoint(msgspec.Struct, Generic[State], frozen=True):
     def processing_duration(self) -> timedelta:
         """From creation to completion or, while not complete, to the last write."""
         return (self.completed_at or self.updated_at) - self.created_at
+
+
+class Original(msgspec.Struct, frozen=True):
+    """A state as it was before a newer schema replaced it, as JSON data."""
+
+    key: Key
+    state: Any
+    version: int
+    schema_version: int
+    replaced_at: datetime
+
+
+class StateChange(msgspec.Struct, frozen=True):
+    """A state that was upcast, or would have been, with a line for each place that differs."""
+
+    key: Key
+    from_version: int
+    to_version: int
+    diff: str
+
+    def __str__(self) -> str:
+        """Return the key, the versions, and the lines under them."""
+        lines = [f"{self.key}: {self.from_version} -> {self.to_version}", *self.diff.splitlines()]
+        return "\n    ".join(lines)
+
+
+class StateFailure(msgspec.Struct, frozen=True):
+    """A state that stayed as it was, and why."""
+
+    key: Key
+    schema_version: int
+    error: str
+
+    def __str__(self) -> str:
+        """Return the key and the error."""
+        return f"{self.key}: {self.error}"
+
+
+class UpcastReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `store.upcast_states` did, or (``dry_run``) would do; print it to read it.
+
+    ``upcast`` states were older and now have ``schema_version``, ``current`` ones had it, ``newer``
+    ones were written by newer code and ``failed`` ones could not be upcast: both stayed as they
+    are. ``changes`` and ``failures`` list the first of them. ``go_on_after`` is None once every
+    state was looked at; else pass it as ``after``.
+    """
+
+    dry_run: bool
+    schema_version: int
+    upcast: int
+    current: int
+    newer: int
+    failed: int
+    changes: list[StateChange]
+    failures: list[StateFailure]
+    go_on_after: Key | None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no state older than the schema is left: all were looked at, and none failed."""
+        would_be_left = self.upcast if self.dry_run else 0
+        return self.go_on_after is None and not self.failed and not would_be_left
+
+    def __str__(self) -> str:
+        """Return the counts, then each change and each failure that is listed."""
+        verb = "would be upcast" if self.dry_run else "upcast"
+        counts = (
+            f"{self.upcast} {verb} to schema version {self.schema_version}, {self.current} were "
+            f"there already, {self.newer} are newer, {self.failed} failed"
+        )
+        more = [] if self.go_on_after is None else [f"go on after {self.go_on_after}"]
+        return "\n".join([counts, *map(str, self.changes), *map(str, self.failures), *more])

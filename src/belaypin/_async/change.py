@@ -11,8 +11,9 @@ from belaypin._async.work import AsyncWork, OpenTransaction
 from belaypin.backends.base import AsyncTransaction
 from belaypin.errors import UsageError
 from belaypin.keys import Key
-from belaypin.programs import checkpoints, leases
+from belaypin.programs import checkpoints, components, leases
 from belaypin.programs.checkpoints import Kind
+from belaypin.programs.components import Components
 from belaypin.programs.leases import Fence
 
 __all__ = ["AsyncChange"]
@@ -28,6 +29,7 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         self,
         open_transaction: OpenTransaction,
         fence: Callable[[], Fence],
+        attached: Components,
         key: Key,
         content_hash: str,
         note_unchanged: Callable[[int, str], None],
@@ -35,6 +37,7 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         self.content_hash = content_hash
         self.kind: Kind = "unchanged"
         """ "new" if there was no content before, else "changed" or "unchanged"."""
+        self._components = attached
         self._fence = fence
         self._key = key
         self._key_id: int | None = None
@@ -69,15 +72,27 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None:
-            try:
-                await self._work._renew_if_long(self._fence())
-            except BaseException as failure:
-                await self._work._end(failure)
-                raise
-        await self._work._end(error)
-        if error is None and self._key_id is not None:
+        if error is not None:
+            await self._undo(error)
+            return
+        try:
+            changes = self._components.changes() if self else []
+            if changes:
+                await self._work._run(components.save(changes))
+            await self._work._renew_if_long(self._fence())
+            await self._work._end()
+        except BaseException as failure:
+            await self._undo(failure)
+            raise
+        self._components.saved(changes)
+        if self._key_id is not None:
             self._note_unchanged(self._key_id, self.content_hash)
+
+    async def _undo(self, error: BaseException) -> None:
+        try:
+            await self._work._end(error)
+        finally:
+            self._components.undo(error)
 
     async def _compare(self, transaction: AsyncTransaction) -> None:
         """Decide under the row's lock: another role may have committed this content meanwhile."""

@@ -11,6 +11,7 @@ from belaypin._async.joined import AsyncJoined
 from belaypin._async.work import OpenTransaction
 from belaypin.errors import NotCommitted, UsageError
 from belaypin.programs import pages
+from belaypin.programs.components import Components
 from belaypin.programs.courses import BatchCourse, LiveCourse
 from belaypin.programs.leases import Fence
 from belaypin.programs.pages import Stream
@@ -30,12 +31,14 @@ class AsyncLive(AbstractAsyncContextManager["AsyncLive"]):
         self,
         open_transaction: OpenTransaction,
         fence: Callable[[], Fence],
+        components: Components,
         stream: Stream,
         at: At,
         settle_us: int,
     ) -> None:
         self._open_transaction = open_transaction
         self._fence = fence
+        self._components = components
         self._stream = stream
         self._at = at
         self._settle_us = settle_us
@@ -63,7 +66,12 @@ class AsyncLive(AbstractAsyncContextManager["AsyncLive"]):
         if self._course is None:
             raise UsageError("Not listening: use `with lease.live(...) as live`.")
         return AsyncBatch(
-            self._open_transaction, self._fence, self._stream, self._course.batch(), list(items)
+            self._open_transaction,
+            self._fence,
+            self._components,
+            self._stream,
+            self._course.batch(),
+            list(items),
         )
 
     async def batches(
@@ -98,6 +106,7 @@ class AsyncBatch:
         self,
         open_transaction: OpenTransaction,
         fence: Callable[[], Fence],
+        components: Components,
         stream: Stream,
         course: BatchCourse,
         items: list[Any],
@@ -105,6 +114,7 @@ class AsyncBatch:
         self.items = items
         self._open_transaction = open_transaction
         self._fence = fence
+        self._components = components
         self._stream = stream
         self._course = course
 
@@ -120,7 +130,12 @@ class AsyncBatch:
         """
         self._course.check()
         return AsyncCommit(
-            self._open_transaction, self._fence(), self._stream, self._course, joined
+            self._open_transaction,
+            self._fence(),
+            self._components,
+            self._stream,
+            self._course,
+            joined,
         )
 
 

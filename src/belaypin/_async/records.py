@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 from belaypin import intervals
 from belaypin._async.once import AsyncOnce
 from belaypin.backends.base import AsyncTransaction
-from belaypin.codec import decode_frame, dump_state, encode_frame, load_state
+from belaypin.codec import dump_state, encode_frame, load_state
 from belaypin.errors import UsageError
 from belaypin.fingerprint import fingerprint
 from belaypin.heartbeat import Heartbeat
@@ -20,8 +20,9 @@ from belaypin.keys import Key
 from belaypin.membership import Membership
 from belaypin.program import Program
 from belaypin.programs import checkpoints, coverage, ledger
-from belaypin.programs.checkpoints import CheckpointRow
-from belaypin.records import Checkpoint, Interval
+from belaypin.programs.checkpoints import CheckpointRow, OriginalRow
+from belaypin.records import Checkpoint, Interval, Original
+from belaypin.schema import Schema, read_as_stored, read_state, version_of
 from belaypin.times import Duration, duration_us, from_us, to_us
 
 __all__ = ["AsyncRecords", "KeyLike"]
@@ -43,31 +44,57 @@ class AsyncRecords(ABC):
         """What renews an operation while it runs, if anything has to."""
 
     async def save(
-        self, key: KeyLike, state: object, *, expected_version: int | None = None
+        self,
+        key: KeyLike,
+        state: object,
+        *,
+        schema: Schema | None = None,
+        expected_version: int | None = None,
     ) -> int:
         """Store a state at any Key; returns its new version.
 
         The state is a dict, dataclass, msgspec Struct or pydantic model, or any JSON value.
+        ``schema`` says which version of its shape this is; the first state that it replaces of an
+        older one is kept, see ``confirm_states``.
         ``expected_version`` is the one you loaded (0: there must be none yet): if somebody saved
-        another since, VersionConflict is raised and nothing is written. UsageError if the state
-        can't be kept without loss.
+        another since, VersionConflict is raised. SchemaTooNew if the state there was saved with a
+        newer schema, UsageError if this state can't be kept without loss. Then nothing is written.
         """
-        frame = encode_frame(dump_state(state))
-        return await self._run(checkpoints.save(Key.of(key), frame, 0, expected_version))
+        schema_version = version_of(schema)
+        frame = encode_frame(dump_state(state), schema_version=schema_version)
+        saving = checkpoints.save(Key.of(key), frame, schema_version, expected_version)
+        return await self._run(saving)
 
     @overload
-    async def load(self, key: KeyLike) -> Checkpoint[Any] | None: ...
+    async def load(
+        self, key: KeyLike, *, schema: Schema | None = None
+    ) -> Checkpoint[Any] | None: ...
     @overload
-    async def load(self, key: KeyLike, type: type[T]) -> Checkpoint[T] | None: ...
-    async def load(self, key: KeyLike, type: Any = object) -> Checkpoint[Any] | None:
+    async def load(
+        self, key: KeyLike, type: type[T], *, schema: Schema | None = None
+    ) -> Checkpoint[T] | None: ...
+    async def load(
+        self, key: KeyLike, type: Any = object, *, schema: Schema | None = None
+    ) -> Checkpoint[Any] | None:
         """The checkpoint at a Key, its state as ``type``; None if there is none.
 
-        Raises CorruptRecord if what is stored is damaged, UsageError if it is no such type, and
-        SchemaTooNew if a newer belaypin wrote it.
+        A state of an older version than ``schema`` is upcast in memory; the next ``save`` with
+        that schema stores it so. Raises CorruptRecord if what is stored is damaged, UsageError if
+        it is no such type, and SchemaTooNew if newer code wrote it.
         """
         key = Key.of(key)
+        version_of(schema)
         row = await self._run(checkpoints.read(key), write=False)
-        return _checkpoint(key, row, type) if row is not None else None
+        return _checkpoint(key, row, type, schema) if row is not None else None
+
+    async def originals(self, key: KeyLike) -> list[Original]:
+        """What newer schemas have replaced at a Key, until ``confirm_states``; oldest first.
+
+        Their states are JSON data as they were saved, for you to look at or to save again.
+        """
+        key = Key.of(key)
+        rows = await self._run(checkpoints.originals(key), write=False)
+        return [_original(key, row) for row in rows]
 
     async def seen(self, key: KeyLike, ids: Iterable[Any]) -> set[Any]:
         """Those of the ids that are committed to the stream at ``key``."""
@@ -156,10 +183,11 @@ def _coverage(key: Key) -> Program[tuple[intervals.Intervals, int]]:
     return done, row.now_us
 
 
-def _checkpoint(key: Key, row: CheckpointRow, type_: Any) -> Checkpoint[Any]:
+def _checkpoint(key: Key, row: CheckpointRow, type_: Any, schema: Schema | None) -> Checkpoint[Any]:
     state = None
     if row.state is not None:
-        state = load_state(decode_frame(row.state, what=f"the state at {key}").raw, type_)
+        what = f"the state at {key}"
+        state = read_state(row.state, row.schema_version, type_, schema, what=what)
     return Checkpoint(
         key=key,
         state=state,
@@ -176,3 +204,10 @@ def _checkpoint(key: Key, row: CheckpointRow, type_: Any) -> Checkpoint[Any]:
         changed=row.changed,
         late=row.late,
     )
+
+
+def _original(key: Key, row: OriginalRow) -> Original:
+    what = f"the original at {key} of schema version {row.schema_version}"
+    raw = read_as_stored(row.state, row.schema_version, what=what)
+    state = load_state(raw, object)
+    return Original(key, state, row.version, row.schema_version, from_us(row.replaced_us))

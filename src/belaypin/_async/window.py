@@ -12,6 +12,7 @@ from belaypin._async.resolve import resolved
 from belaypin._async.work import OpenTransaction
 from belaypin.errors import NotCommitted
 from belaypin.fetched import read_fetched
+from belaypin.programs.components import Components
 from belaypin.programs.courses import PageCourse, WindowCourse
 from belaypin.programs.leases import Fence
 from belaypin.programs.pages import Stream
@@ -29,11 +30,13 @@ class AsyncWindow:
         self,
         open_transaction: OpenTransaction,
         fence: Callable[[], Fence],
+        components: Components,
         stream: Stream,
         course: WindowCourse,
     ) -> None:
         self._open_transaction = open_transaction
         self._fence = fence
+        self._components = components
         self._stream = stream
         self._course = course
         self.resumed = course.stored == course.window
@@ -76,7 +79,12 @@ class AsyncWindow:
             fetched = read_fetched(returned, self.cursor, items, cursor)
             course = self._course.page(fetched.items, fetched.next_cursor)
             page = AsyncPage(
-                self._open_transaction, self._fence, self._stream, course, fetched.items
+                self._open_transaction,
+                self._fence,
+                self._components,
+                self._stream,
+                course,
+                fetched.items,
             )
             yield page
             if not page.is_committed:
@@ -101,6 +109,7 @@ class AsyncPage:
         self,
         open_transaction: OpenTransaction,
         fence: Callable[[], Fence],
+        components: Components,
         stream: Stream,
         course: PageCourse,
         items: list[Any],
@@ -108,6 +117,7 @@ class AsyncPage:
         self.items = items
         self._open_transaction = open_transaction
         self._fence = fence
+        self._components = components
         self._stream = stream
         self._course = course
 
@@ -134,5 +144,10 @@ class AsyncPage:
         """
         self._course.check()
         return AsyncCommit(
-            self._open_transaction, self._fence(), self._stream, self._course, joined
+            self._open_transaction,
+            self._fence(),
+            self._components,
+            self._stream,
+            self._course,
+            joined,
         )

@@ -12,8 +12,9 @@ from belaypin._sync.work import OpenTransaction, Work
 from belaypin.backends.base import Transaction
 from belaypin.errors import UsageError
 from belaypin.keys import Key
-from belaypin.programs import checkpoints, leases
+from belaypin.programs import checkpoints, components, leases
 from belaypin.programs.checkpoints import Kind
+from belaypin.programs.components import Components
 from belaypin.programs.leases import Fence
 
 __all__ = ["Change"]
@@ -29,6 +30,7 @@ class Change(AbstractContextManager["Change"]):
         self,
         open_transaction: OpenTransaction,
         fence: Callable[[], Fence],
+        attached: Components,
         key: Key,
         content_hash: str,
         note_unchanged: Callable[[int, str], None],
@@ -36,6 +38,7 @@ class Change(AbstractContextManager["Change"]):
         self.content_hash = content_hash
         self.kind: Kind = "unchanged"
         """ "new" if there was no content before, else "changed" or "unchanged"."""
+        self._components = attached
         self._fence = fence
         self._key = key
         self._key_id: int | None = None
@@ -70,15 +73,27 @@ class Change(AbstractContextManager["Change"]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None:
-            try:
-                self._work._renew_if_long(self._fence())
-            except BaseException as failure:
-                self._work._end(failure)
-                raise
-        self._work._end(error)
-        if error is None and self._key_id is not None:
+        if error is not None:
+            self._undo(error)
+            return
+        try:
+            changes = self._components.changes() if self else []
+            if changes:
+                self._work._run(components.save(changes))
+            self._work._renew_if_long(self._fence())
+            self._work._end()
+        except BaseException as failure:
+            self._undo(failure)
+            raise
+        self._components.saved(changes)
+        if self._key_id is not None:
             self._note_unchanged(self._key_id, self.content_hash)
+
+    def _undo(self, error: BaseException) -> None:
+        try:
+            self._work._end(error)
+        finally:
+            self._components.undo(error)
 
     def _compare(self, transaction: Transaction) -> None:
         """Decide under the row's lock: another role may have committed this content meanwhile."""

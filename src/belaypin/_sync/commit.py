@@ -15,7 +15,8 @@ from belaypin.errors import StoreBusy, StoreUnavailable, VersionConflict
 from belaypin.fields import as_sequence
 from belaypin.fingerprint import item_fingerprinter
 from belaypin.ids import extract_ids
-from belaypin.programs import pages
+from belaypin.programs import components, pages
+from belaypin.programs.components import Change, Components
 from belaypin.programs.courses import Course
 from belaypin.programs.leases import Fence
 from belaypin.programs.pages import Advance, Counts, Stream
@@ -42,12 +43,14 @@ class Commit(Work):
         self,
         open_transaction: OpenTransaction,
         fence: Fence,
+        attached: Components,
         stream: Stream,
         course: Course,
         joined: Joined | None = None,
     ) -> None:
         super().__init__(open_transaction if joined is None else joined._open)
         self._fence = fence
+        self._components = attached
         self._stream = stream
         self._course = course
         self._is_joined = joined is not None
@@ -110,18 +113,28 @@ class Commit(Work):
                 self._end(error)
             finally:
                 self._stream.ended(durable=False)
+                self._components.undo(error)
             return
         counts = Counts(*map(sum, zip(self._course.carried, self._selection.counts, strict=True)))
-        if not (self._is_used or self._selection.entries) and self._course.can_wait():
-            self._end(_NothingToCommit())
-            self._stream.ended(durable=False)
-            self._course.left(counts)
-            return
         try:
-            self._commit(counts)
-        except BaseException:
-            self._stream.reset()
+            changes = self._components.changes()
+            if self._adds_nothing(changes) and self._course.can_wait():
+                self._end(_NothingToCommit())
+                self._stream.ended(durable=False)
+                self._course.left(counts)
+                return
+            self._commit(counts, changes)
+        except BaseException as failure:
+            try:
+                self._end(failure)
+            finally:
+                self._stream.reset()
+                self._components.undo(failure)
             raise
+        self._components.saved(changes)
+
+    def _adds_nothing(self, changes: list[Change]) -> bool:
+        return not (self._is_used or self._selection.entries or changes)
 
     def _guard(self, transaction: Transaction) -> None:
         row = transaction.run(pages.begin(self._fence, self._stream))
@@ -133,7 +146,7 @@ class Commit(Work):
                 f"back, or the stream was changed by hand. Nothing was written. Ask for windows() again."
             )
 
-    def _commit(self, counts: Counts) -> None:
+    def _commit(self, counts: Counts, changes: list[Change]) -> None:
         try:
             self._begun()
             window, cover_us = self._course.after(self._now_us)
@@ -141,6 +154,7 @@ class Commit(Work):
                 unique_id(), self._fence.role, window, cover_us, self._selection.entries, counts
             )
             appended = self._run(pages.commit(self._fence, self._stream, advance))
+            self._run(components.save(changes))
             self._renew_if_long(self._fence)
         except BaseException as error:
             self._end(error)

@@ -7,26 +7,31 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from belaypin._sync.change import Change
 from belaypin._sync.live import Live
 from belaypin._sync.window import Window
 from belaypin.backends.base import Backend
 from belaypin.clock import jitter, monotonic_s, sleep_s, unique_id
+from belaypin.components import Checkpointable
 from belaypin.errors import Fenced, LeaseHeld, UsageError
 from belaypin.fingerprint import fingerprint
 from belaypin.heartbeat import Beat, Heartbeat
 from belaypin.intervals import Intervals
 from belaypin.keys import Key
 from belaypin.process import is_surely_dead, owner_name
-from belaypin.programs import checkpoints, coverage, leases, pages
+from belaypin.programs import checkpoints, components, coverage, leases, pages
+from belaypin.programs.components import Attached, Components
 from belaypin.programs.courses import WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
+from belaypin.schema import Schema
 from belaypin.times import At, Duration, duration_us, since_us, to_us
 
 __all__ = ["Lease"]
+
+C = TypeVar("C", bound=Checkpointable[Any])
 
 _POLL_S = (0.02, 0.25)
 
@@ -60,6 +65,7 @@ class Lease(AbstractContextManager["Lease"]):
         self._beat: Beat | None = None
         self._is_lost = False
         self._streams: dict[str, Stream] = {}
+        self._components = Components()
         self._unchanged: dict[int, str] = {}
 
     @property
@@ -178,16 +184,46 @@ class Lease(AbstractContextManager["Lease"]):
             if course.is_half_way:
                 return
 
+    def attach(
+        self, name: str, component: C, *, type: Any = object, schema: Schema | None = None
+    ) -> C:
+        """Checkpoint a component with every commit of this lease; returns the component.
+
+        It is restored at once from its state at ``Key(pipeline, entity, name)``, if there is one,
+        and saved in the transaction of each commit (of a page, a batch or changed content) that it
+        has changed by. If a commit is undone it is restored to the last one, so change it inside
+        the commit block. ``type`` is what its ``snapshot`` returns (default: JSON data), ``schema``
+        the version of that. Once its ``is_complete`` is True the checkpoint has ``completed_at``.
+
+        Raises SchemaTooNew if newer code has saved its state, UsageError if it is no component.
+        """
+        fence = self._fence()
+        attached = Attached(self.key.child(name), component, type, schema)
+        with self._backend.transaction(write=False) as transaction:
+            row = transaction.run(checkpoints.read(attached.key))
+        if row is None:
+            with self._backend.transaction() as transaction:
+                row = transaction.run(components.open_row(fence, attached.key))
+        attached.restore(row)
+        self._components.add(name, attached)
+        return component
+
     def changed(self, stream: str, content: Any, *, ignore: Iterable[str] = ()) -> Change:
         """Whether ``content`` (a JSON-like document) differs from what was committed last.
 
         ``ignore`` names top-level fields or dotted paths that don't count, such as a fetch time.
         Raises UsageError if the content has no canonical form (NaN, integers beyond 2^53).
         """
+        if stream in self._components:
+            raise UsageError(
+                f"A component is attached as {stream!r}, and its key has one version for both: "
+                f"give the content another name."
+            )
         content_hash = fingerprint(content, ignore=ignore)
         return Change(
             self._backend.transaction,
             self._fence,
+            self._components,
             self.key.child(stream),
             content_hash,
             self._unchanged.__setitem__,
@@ -202,6 +238,7 @@ class Lease(AbstractContextManager["Lease"]):
         return Live(
             self._backend.transaction,
             self._fence,
+            self._components,
             self._stream(stream),
             at,
             duration_us(settle, "settle"),
@@ -240,7 +277,7 @@ class Lease(AbstractContextManager["Lease"]):
         sleep_s(pause_s)
 
     def _window(self, stream: Stream, course: WindowCourse) -> Window:
-        return Window(self._backend.transaction, self._fence, stream, course)
+        return Window(self._backend.transaction, self._fence, self._components, stream, course)
 
     def _read(self, stream: Stream) -> tuple[StreamRow, Intervals]:
         with self._backend.transaction(write=False) as transaction:

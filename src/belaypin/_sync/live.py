@@ -12,6 +12,7 @@ from belaypin._sync.joined import Joined
 from belaypin._sync.work import OpenTransaction
 from belaypin.errors import NotCommitted, UsageError
 from belaypin.programs import pages
+from belaypin.programs.components import Components
 from belaypin.programs.courses import BatchCourse, LiveCourse
 from belaypin.programs.leases import Fence
 from belaypin.programs.pages import Stream
@@ -31,12 +32,14 @@ class Live(AbstractContextManager["Live"]):
         self,
         open_transaction: OpenTransaction,
         fence: Callable[[], Fence],
+        components: Components,
         stream: Stream,
         at: At,
         settle_us: int,
     ) -> None:
         self._open_transaction = open_transaction
         self._fence = fence
+        self._components = components
         self._stream = stream
         self._at = at
         self._settle_us = settle_us
@@ -64,7 +67,12 @@ class Live(AbstractContextManager["Live"]):
         if self._course is None:
             raise UsageError("Not listening: use `with lease.live(...) as live`.")
         return Batch(
-            self._open_transaction, self._fence, self._stream, self._course.batch(), list(items)
+            self._open_transaction,
+            self._fence,
+            self._components,
+            self._stream,
+            self._course.batch(),
+            list(items),
         )
 
     def batches(self, source: Iterable[Sequence[Any]]) -> Iterator[Batch]:
@@ -97,6 +105,7 @@ class Batch:
         self,
         open_transaction: OpenTransaction,
         fence: Callable[[], Fence],
+        components: Components,
         stream: Stream,
         course: BatchCourse,
         items: list[Any],
@@ -104,6 +113,7 @@ class Batch:
         self.items = items
         self._open_transaction = open_transaction
         self._fence = fence
+        self._components = components
         self._stream = stream
         self._course = course
 
@@ -118,7 +128,14 @@ class Batch:
         ``joined`` is as in ``page.commit``. Raises NotCommitted if they were committed before.
         """
         self._course.check()
-        return Commit(self._open_transaction, self._fence(), self._stream, self._course, joined)
+        return Commit(
+            self._open_transaction,
+            self._fence(),
+            self._components,
+            self._stream,
+            self._course,
+            joined,
+        )
 
 
 def _each(source: Any) -> Iterator[Any]:

@@ -7,23 +7,29 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self
 
+from belaypin._sync.evolution import Evolution
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
-from belaypin._sync.records import Records
+from belaypin._sync.records import KeyLike, Records
 from belaypin.backends.base import Backend, Params, Result, Transaction
 from belaypin.catalog import migrations
 from belaypin.clock import unique_id
 from belaypin.errors import UsageError
+from belaypin.fields import describe
 from belaypin.heartbeat import Heartbeat
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
+from belaypin.programs.evolution import Kind, Tally
 from belaypin.programs.migrations import apply, epoch, pending
+from belaypin.records import UpcastReport
+from belaypin.schema import Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
 
 __all__ = ["Store"]
 
 _MIN_TTL_US = 50_000
+_STATES_PER_STEP = 100
 
 
 class Store(Records, AbstractContextManager["Store"]):
@@ -101,6 +107,42 @@ class Store(Records, AbstractContextManager["Store"]):
         with self._open() as transaction:
             return transaction.execute(sql, params)
 
+    def upcast_states(
+        self,
+        pipeline: str,
+        type: Any,
+        schema: Schema,
+        *,
+        stream: str | None = None,
+        dry_run: bool = True,
+        after: KeyLike | None = None,
+        limit: int | None = None,
+        show: int = 100,
+    ) -> UpcastReport:
+        """Bring every older state of one kind to ``schema``, or say what that would do.
+
+        A kind is what the entities of ``pipeline`` have at ``stream``, or themselves (None). Each
+        state must be a ``type`` once it is upcast (``object``: any), or it is left and reported.
+        It may run beside live workers, and be stopped anywhere: run it again to go on. ``limit``
+        states are looked at, from the Key behind ``after``; ``show`` changes and failures are
+        listed. What was replaced is kept until ``confirm_states``.
+        """
+        kind = _kind(pipeline, stream, schema)
+        _check_count("limit", limit, at_least=1)
+        _check_count("show", show, at_least=0)
+        after_entity = "" if after is None else kind.entity_of(Key.of(after))
+        tally = Tally(kind, type, schema, show, dry_run=dry_run)
+        return Evolution(self._open, kind, _STATES_PER_STEP).upcast(tally, after_entity, limit)
+
+    def confirm_states(self, pipeline: str, schema: Schema, *, stream: str | None = None) -> int:
+        """Drop what ``schema`` (or an older one) replaced; returns how many originals that were.
+
+        Do it once the new code has proven itself. States that have not reached ``schema``, and the
+        originals of newer ones, are left alone; ``stream`` is as in ``upcast_states``.
+        """
+        kind = _kind(pipeline, stream, schema)
+        return Evolution(self._open, kind, _STATES_PER_STEP).confirm(schema.version)
+
     def _migrate(self) -> None:
         steps = migrations(self._backend.dialect)
         missing = self._run(pending(steps), write=False)
@@ -113,3 +155,15 @@ class Store(Records, AbstractContextManager["Store"]):
 
     def _heartbeat_for_once(self) -> Heartbeat | None:
         return self._heartbeat
+
+
+def _kind(pipeline: str, stream: str | None, schema: object) -> Kind:
+    if not isinstance(schema, Schema):
+        raise UsageError(f"schema must be a belaypin.Schema, not {describe(schema)}.")
+    Key.of((pipeline, "entity") if stream is None else (pipeline, "entity", stream))
+    return Kind(pipeline, stream or "")
+
+
+def _check_count(name: str, value: object, *, at_least: int) -> None:
+    if value is not None and (not isinstance(value, int) or value < at_least):
+        raise UsageError(f"{name} must be a number, {at_least} or more, not {describe(value)}.")

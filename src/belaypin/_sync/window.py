@@ -13,6 +13,7 @@ from belaypin._sync.resolve import resolved
 from belaypin._sync.work import OpenTransaction
 from belaypin.errors import NotCommitted
 from belaypin.fetched import read_fetched
+from belaypin.programs.components import Components
 from belaypin.programs.courses import PageCourse, WindowCourse
 from belaypin.programs.leases import Fence
 from belaypin.programs.pages import Stream
@@ -30,11 +31,13 @@ class Window:
         self,
         open_transaction: OpenTransaction,
         fence: Callable[[], Fence],
+        components: Components,
         stream: Stream,
         course: WindowCourse,
     ) -> None:
         self._open_transaction = open_transaction
         self._fence = fence
+        self._components = components
         self._stream = stream
         self._course = course
         self.resumed = course.stored == course.window
@@ -76,7 +79,14 @@ class Window:
             returned = resolved(fetch(self.cursor))
             fetched = read_fetched(returned, self.cursor, items, cursor)
             course = self._course.page(fetched.items, fetched.next_cursor)
-            page = Page(self._open_transaction, self._fence, self._stream, course, fetched.items)
+            page = Page(
+                self._open_transaction,
+                self._fence,
+                self._components,
+                self._stream,
+                course,
+                fetched.items,
+            )
             yield page
             if not page.is_committed:
                 self._pass_over(page)
@@ -100,6 +110,7 @@ class Page:
         self,
         open_transaction: OpenTransaction,
         fence: Callable[[], Fence],
+        components: Components,
         stream: Stream,
         course: PageCourse,
         items: list[Any],
@@ -107,6 +118,7 @@ class Page:
         self.items = items
         self._open_transaction = open_transaction
         self._fence = fence
+        self._components = components
         self._stream = stream
         self._course = course
 
@@ -132,4 +144,11 @@ class Page:
         Raises NotCommitted if this page was committed before, or another one was meanwhile.
         """
         self._course.check()
-        return Commit(self._open_transaction, self._fence(), self._stream, self._course, joined)
+        return Commit(
+            self._open_transaction,
+            self._fence(),
+            self._components,
+            self._stream,
+            self._course,
+            joined,
+        )

@@ -7,15 +7,21 @@ from typing import Literal, NamedTuple
 from belaypin.errors import VersionConflict
 from belaypin.keys import Key
 from belaypin.program import Program, SqlValue, Statement
+from belaypin.schema import too_new
 
 __all__ = [
     "CheckpointRow",
     "Kind",
+    "LockedRow",
+    "OriginalRow",
     "content",
     "ensure",
     "find",
     "has_content",
+    "keep_original",
+    "lock",
     "named",
+    "originals",
     "read",
     "save",
     "unchanged",
@@ -46,6 +52,23 @@ class CheckpointRow(NamedTuple):
     now_us: int
 
 
+class LockedRow(NamedTuple):
+    """What a writer must know of a row before it writes."""
+
+    version: int
+    content_hash: str | None
+    schema_version: int
+
+
+class OriginalRow(NamedTuple):
+    """A state that was replaced, still framed."""
+
+    schema_version: int
+    version: int
+    state: bytes
+    replaced_us: int
+
+
 def find(key: Key) -> Program[int | None]:
     """The id of the Key's row, if it has one."""
     rows = yield Statement("checkpoint.find", named(key))
@@ -69,26 +92,55 @@ def read(key: Key) -> Program[CheckpointRow | None]:
     return CheckpointRow(*rows[0]) if rows else None
 
 
+def lock(key_id: int) -> Program[LockedRow]:
+    """Read the row, and hold it until the transaction ends."""
+    rows = yield Statement("checkpoint.lock", {"key_id": key_id})
+    return LockedRow(*rows[0])
+
+
 def save(key: Key, state: bytes, schema_version: int, expected: int | None) -> Program[int]:
     """Store a framed state and return its new version.
 
     ``expected`` is the version that the writer read (0: no state yet); None overwrites whatever
-    is there. Raises VersionConflict if it is another.
+    is there. Raises VersionConflict if it is another, and SchemaTooNew, whatever was expected, if
+    newer code has written there.
     """
     key_id = yield from ensure(key)
-    rows = yield Statement("checkpoint.lock", {"key_id": key_id})
-    version: int = rows[0][0]
-    if expected is not None and version != expected:
+    row = yield from lock(key_id)
+    if row.schema_version > schema_version:
+        raise too_new(f"the state at {key}", row.schema_version, schema_version)
+    if expected is not None and row.version != expected:
         raise VersionConflict(
-            f"The state at {key} has version {version}, not {expected}: somebody else saved it. "
+            f"The state at {key} has version {row.version}, not {expected}: somebody else saved it. "
             f"Nothing was written. Load it again, apply your change, and save with the new version."
         )
+    if row.schema_version < schema_version:
+        yield from keep_original(key_id, schema_version)
     rows = yield Statement(
         "checkpoint.save",
-        {"key_id": key_id, "state": state, "schema_version": schema_version, "version": version},
+        {
+            "key_id": key_id,
+            "state": state,
+            "schema_version": schema_version,
+            "version": row.version,
+        },
     )
     saved: int = rows[0][0]
     return saved
+
+
+def keep_original(key_id: int, schema_version: int) -> Program[None]:
+    """Keep the state as it is, if this schema is about to replace an older one.
+
+    The caller has locked the row, in this same transaction.
+    """
+    yield Statement("original.keep", {"key_id": key_id, "schema_version": schema_version})
+
+
+def originals(key: Key) -> Program[list[OriginalRow]]:
+    """What newer schemas have replaced at the Key and nobody has confirmed, oldest schema first."""
+    rows = yield Statement("original.list", named(key))
+    return [OriginalRow(*row) for row in rows]
 
 
 def has_content(key: Key, content_hash: str) -> Program[int | None]:
@@ -100,8 +152,7 @@ def has_content(key: Key, content_hash: str) -> Program[int | None]:
 def content(key: Key, content_hash: str) -> Program[Kind]:
     """Compare under the row's lock, and note the new content if it differs."""
     key_id = yield from ensure(key)
-    rows = yield Statement("checkpoint.lock", {"key_id": key_id})
-    stored: str | None = rows[0][1]
+    stored = (yield from lock(key_id)).content_hash
     if stored == content_hash:
         return "unchanged"
     yield Statement("checkpoint.content", {"key_id": key_id, "content_hash": content_hash})

@@ -20,7 +20,7 @@ FROM belaypin_checkpoint
 WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 
 -- name: checkpoint.lock
-SELECT version, content_hash
+SELECT version, content_hash, schema_version
 FROM belaypin_checkpoint
 WHERE key_id = :key_id
 {for_update};

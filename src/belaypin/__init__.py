@@ -38,6 +38,7 @@ from belaypin.fingerprint import canonical, fingerprint
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.records import Checkpoint, Interval
+from belaypin.reports import Finding, Report
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ __all__ = [
     "CorruptRecord",
     "Fenced",
     "FetchError",
+    "Finding",
     "Interval",
     "Joined",
     "Key",
@@ -93,6 +95,7 @@ __all__ = [
     "Once",
     "OperationRunning",
     "Page",
+    "Report",
     "RequestMismatch",
     "Result",
     "SchemaTooNew",

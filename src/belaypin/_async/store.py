@@ -10,6 +10,7 @@ from typing import Any, Self
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.lease import AsyncLease
 from belaypin._async.records import AsyncRecords
+from belaypin._async.upkeep import AsyncUpkeep
 from belaypin.backends.base import AsyncBackend, AsyncTransaction, Params, Result
 from belaypin.catalog import migrations
 from belaypin.clock import unique_id
@@ -26,7 +27,7 @@ __all__ = ["AsyncStore"]
 _MIN_TTL_US = 50_000
 
 
-class AsyncStore(AsyncRecords, AbstractAsyncContextManager["AsyncStore"]):
+class AsyncStore(AsyncRecords, AsyncUpkeep, AbstractAsyncContextManager["AsyncStore"]):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
 
     def __init__(self, backend: AsyncBackend, *, limit_items: int = LIMIT_ITEMS) -> None:

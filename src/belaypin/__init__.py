@@ -34,7 +34,9 @@ from belaypin.errors import (
     UsageError,
     VersionConflict,
 )
+from belaypin.explanation import Explanation, Placed
 from belaypin.fingerprint import canonical, fingerprint
+from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.records import Checkpoint, Interval
@@ -81,9 +83,11 @@ __all__ = [
     "Clock",
     "Commit",
     "CorruptRecord",
+    "Explanation",
     "Fenced",
     "FetchError",
     "Finding",
+    "Health",
     "Interval",
     "Joined",
     "Key",
@@ -95,6 +99,7 @@ __all__ = [
     "Once",
     "OperationRunning",
     "Page",
+    "Placed",
     "Report",
     "RequestMismatch",
     "Result",

@@ -56,3 +56,36 @@ def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
 def small_fan_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments merge after every fourth commit."""
     monkeypatch.setattr(ledger, "FAN_OUT", 4)
+
+
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.us = 1_700_000_000_000_000
+
+    def now_us(self) -> int:
+        return self.us
+
+    def pass_s(self, seconds: float) -> None:
+        self.us += round(seconds * 1_000_000)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(params=["memory", "file", "postgres"])
+def clocked(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock
+) -> Iterator[belaypin.Store]:
+    """A store that goes by ``clock``."""
+    if request.param == "memory":
+        url = "sqlite:///:memory:"
+    elif request.param == "file":
+        url = f"sqlite:///{tmp_path}/app.db"
+    else:
+        url = request.getfixturevalue("postgres_url")
+    with belaypin.open(url, clock=clock) as opened:
+        yield opened

@@ -5,14 +5,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from belaypin._sync.records import KeyLike
 from belaypin.errors import UsageError
+from belaypin.explanation import Explanation
+from belaypin.fingerprint import fingerprint
+from belaypin.health import Health
+from belaypin.ids import check_new_ids, extract_ids
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import inspection, upkeep
+from belaypin.programs import explanation, health, inspection, upkeep
 from belaypin.programs.recount import Recount
 from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, OperationRow, Scope
 from belaypin.reports import Finding, Report
@@ -51,6 +56,35 @@ class Upkeep(ABC):
             verification.operations()
             verification.orphans()
         return verification.report()
+
+    def health(self, *, pipeline: str | None = None) -> Health:
+        """How the store stands: lag, efficiency, orphans, recovery, storage. One short read.
+
+        With ``pipeline``, of that one only, and without operations, which belong to no pipeline.
+        It visits each row once, but no payload: about a second for a million keys.
+        """
+        if pipeline is not None:
+            Key(pipeline)
+        return self._run(health.read(pipeline), write=False)
+
+    def explain(
+        self, key: KeyLike, item_id: Any = None, *, content: Any = None, ignore: Iterable[str] = ()
+    ) -> Explanation:
+        """Why an item of the stream at ``key`` was processed or skipped, and what it would be now.
+
+        Without ``item_id``: the same for the document at ``key`` that ``lease.changed`` compares;
+        with its ``content`` (and what to ``ignore``), whether that would be processed. ``str`` of
+        the answer is a sentence. CorruptRecord if the item's segment is damaged.
+        """
+        key = Key.of(key)
+        if item_id is None:
+            given = None if content is None else fingerprint(content, ignore=ignore)
+            return self._run(explanation.of_document(key, given), write=False)
+        if content is not None:
+            raise UsageError("content= is for documents: leave out item_id, or content.")
+        ids = extract_ids([item_id], lambda value: value)
+        check_new_ids(ids)
+        return self._run(explanation.of_item(key, ids[0]), write=False)
 
 
 class _Verification:

@@ -102,11 +102,13 @@ def test_verify_changes_nothing(url: str, call: Callable[..., Any]) -> None:
         assert dump(store) == before
 
 
-def test_many_keys_come_in_pages(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("short", [0, 7, 1_000])
+def test_many_keys_come_in_pages(store: Store, monkeypatch: pytest.MonkeyPatch, short: int) -> None:
     monkeypatch.setattr(upkeep, "_PAGE_KEYS", 3)
     monkeypatch.setattr(upkeep, "_PAGE_OPERATIONS", 3)
     monkeypatch.setattr(upkeep, "_PAGE_SEGMENTS", 1)
     monkeypatch.setattr(upkeep, "_ORPHAN_KEY_IDS", 2)
+    monkeypatch.setattr(upkeep, "_SHORT_SEQ", short)
     healthy(store)
     for number in range(7):
         store.save(("many", f"entity:{number}"), {"n": number})
@@ -176,6 +178,7 @@ def test_a_stream_that_never_stands_still_is_unsettled(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upkeep, "_PAGE_SEGMENTS", 1)
+    monkeypatch.setattr(upkeep, "_SHORT_SEQ", 0)
     with belaypin.open(url) as store, belaypin.open(url) as worker:
         mine(store, pages=9)
         taken = recount.Recount.take
@@ -198,6 +201,7 @@ def test_a_ledger_larger_than_memory_is_counted_in_shares(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     healthy(store)
+    monkeypatch.setattr(upkeep, "_SHORT_SEQ", 0)
     monkeypatch.setattr(recount.Recount.__init__, "__defaults__", (7,))
     assert store.verify().findings == ()
     change(store, ROW.format("items = items + 1"))

@@ -19,7 +19,7 @@ from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import explanation, health, inspection, upkeep
 from belaypin.programs.recount import Recount
-from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, OperationRow, Scope
+from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, LedgerPage, OperationRow, Scope
 from belaypin.reports import Finding, Report
 from belaypin.times import from_us
 
@@ -118,7 +118,7 @@ class _Verification:
             for row in page.keys:
                 self._state(row)
                 if row.last_seq is not None:
-                    self._ledger(row)
+                    self._ledger(row, page.short_ledgers.get(row.key_id))
 
     def operations(self) -> None:
         """Every operation and its result."""
@@ -168,10 +168,12 @@ class _Verification:
         if framed is not None:
             self._add(inspection.check_result(framed, row))
 
-    def _ledger(self, row: KeyRow) -> None:
+    def _ledger(self, row: KeyRow, short: LedgerPage | None) -> None:
         key = inspection.readable_key(row.name)
         recount = Recount(key, row.key_id)
-        for _ in range(_TRIES):
+        if short is not None:
+            recount.take(short)
+        for _ in range(_TRIES if short is None else 0):
             recount = Recount(key, row.key_id)
             self._recount(recount, row.key_id)
             if not recount.has_moved:

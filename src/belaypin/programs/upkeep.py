@@ -32,6 +32,8 @@ INLINE_BYTES = 65_536
 
 _PAGE_KEYS = 200
 _PAGE_SEGMENTS = 16
+_SHORT_SEQ = 8
+_SHORT_ITEMS = 500
 _PAGE_OPERATIONS = 200
 _ORPHAN_KEY_IDS = 10_000
 
@@ -76,6 +78,7 @@ class KeyRow(NamedTuple):
     entity: str
     stream: str
     generation: int
+    commits: int
     head_seq: int
     progress: str
     items: int
@@ -95,6 +98,17 @@ class KeyRow(NamedTuple):
     @property
     def name(self) -> Name:
         return self.pipeline, self.entity, self.stream
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(self.generation, self.commits, self.head_seq, self.items)
+
+    @property
+    def has_short_ledger(self) -> bool:
+        """Whether its segments come with the page of keys."""
+        return self.last_seq is not None and (
+            self.last_seq <= _SHORT_SEQ and self.items <= _SHORT_ITEMS
+        )
 
 
 class CoverageRow(NamedTuple):
@@ -120,11 +134,13 @@ class LeaseRow(NamedTuple):
 
 
 class KeyPage(NamedTuple):
-    """Some keys in order, with their coverage and leases, as they stood at one moment."""
+    """Some keys in order, with what belongs to them, as they stood at one moment."""
 
     keys: list[KeyRow]
     coverage: list[CoverageRow]
     leases: list[LeaseRow]
+    short_ledgers: dict[int, LedgerPage]
+    """By key_id; the others are read one by one."""
 
 
 class Standing(NamedTuple):
@@ -188,11 +204,16 @@ def key_page(scope: Scope) -> Program[tuple[KeyPage, Scope | None]]:
     rows = yield Statement("upkeep.keys", {**scope.params(), **page_size})
     keys = [KeyRow(*row) for row in rows]
     if not keys:
-        return KeyPage([], [], []), None
-    here = Scope(keys[0].name, keys[-1].name).params()
+        return KeyPage([], [], [], {}), None
+    here = {**Scope(keys[0].name, keys[-1].name).params(), "limit": len(keys)}
     coverage = yield Statement("upkeep.coverage", here)
     leases = yield Statement("upkeep.leases", here)
-    page = KeyPage(keys, [CoverageRow(*r) for r in coverage], [LeaseRow(*r) for r in leases])
+    page = KeyPage(
+        keys,
+        [CoverageRow(*row) for row in coverage],
+        [LeaseRow(*row) for row in leases],
+        (yield from _short_ledgers(keys, here)),
+    )
     return page, scope.beyond(keys[-1].name) if len(keys) == _PAGE_KEYS else None
 
 
@@ -235,6 +256,15 @@ def state(key_id: int) -> Program[bytes | None]:
 def result(operation_id: str) -> Program[bytes | None]:
     """The framed result of an operation."""
     return _only((yield Statement("upkeep.result", {"operation_id": operation_id})))
+
+
+def _short_ledgers(keys: list[KeyRow], here: dict[str, SqlValue]) -> Program[dict[int, LedgerPage]]:
+    short = {row.key_id: LedgerPage(row.standing, [], True) for row in keys if row.has_short_ledger}
+    if short:
+        limits = {"short_seq": _SHORT_SEQ, "short_items": _SHORT_ITEMS}
+        for key_id, *segment in (yield Statement("upkeep.short_ledgers", {**here, **limits})):
+            short[key_id].segments.append(SegmentRow(*segment))
+    return short
 
 
 def _only(rows: Rows) -> bytes | None:

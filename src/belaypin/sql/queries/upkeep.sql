@@ -2,7 +2,7 @@
 
 -- name: upkeep.keys
 -- In key order, from one key to another, both included. A large state is read by itself.
-SELECT key_id, pipeline, entity, stream, generation, head_seq, progress, items, skipped, changed, late,
+SELECT key_id, pipeline, entity, stream, generation, commits, head_seq, progress, items, skipped, changed, late,
        attempts, version, schema_version, content_hash, first_seen_us, last_seen_us,
        CASE WHEN LENGTH(state) <= :inline_bytes THEN state END AS small_state,
        LENGTH(state) AS state_bytes,
@@ -19,19 +19,32 @@ FROM belaypin_checkpoint
 WHERE key_id = :key_id;
 
 -- name: upkeep.coverage
+-- The page has a LIMIT, as it tells PostgreSQL that it is small: look each key up.
+WITH page AS (
+    SELECT key_id
+    FROM belaypin_checkpoint
+    WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
+      AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+    ORDER BY pipeline, entity, stream
+    LIMIT :limit
+)
 SELECT v.key_id, v.generation, v.start_us, v.end_us
-FROM belaypin_checkpoint AS c
-JOIN belaypin_coverage AS v ON v.key_id = c.key_id
-WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
-  AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream)
+FROM page
+JOIN belaypin_coverage AS v ON v.key_id = page.key_id
 ORDER BY v.key_id, v.generation, v.start_us;
 
 -- name: upkeep.leases
+WITH page AS (
+    SELECT key_id
+    FROM belaypin_checkpoint
+    WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
+      AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+    ORDER BY pipeline, entity, stream
+    LIMIT :limit
+)
 SELECT l.key_id, l.role, l.owner, l.token, l.ttl_us, l.renewed_us, l.expires_us, {now_us} AS now_us
-FROM belaypin_checkpoint AS c
-JOIN belaypin_lease AS l ON l.key_id = c.key_id
-WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
-  AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream)
+FROM page
+JOIN belaypin_lease AS l ON l.key_id = page.key_id
 ORDER BY l.key_id, l.role;
 
 -- name: upkeep.standing
@@ -39,6 +52,23 @@ ORDER BY l.key_id, l.role;
 SELECT generation, commits, head_seq, items
 FROM belaypin_checkpoint
 WHERE key_id = :key_id;
+
+-- name: upkeep.short_ledgers
+-- Where streams are many they are short: theirs come together, a statement for a page of keys.
+WITH page AS (
+    SELECT key_id, items
+    FROM belaypin_checkpoint
+    WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
+      AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+    ORDER BY pipeline, entity, stream
+    LIMIT :limit
+)
+SELECT s.key_id, s.seq, s.generation, s.level, s.items, s.low, s.high, s.raw_bytes, s.token, s.payload
+FROM page
+JOIN belaypin_segment AS s ON s.key_id = page.key_id
+WHERE page.items <= :short_items
+  AND (SELECT MAX(m.seq) FROM belaypin_segment AS m WHERE m.key_id = page.key_id) <= :short_seq
+ORDER BY s.key_id, s.seq;
 
 -- name: upkeep.segments
 SELECT seq, generation, level, items, low, high, raw_bytes, token, payload

@@ -35,7 +35,9 @@ from belaypin.errors import (
     UsageError,
     VersionConflict,
 )
+from belaypin.explanation import Explanation, Placed
 from belaypin.fingerprint import canonical, fingerprint
+from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.records import (
@@ -46,6 +48,7 @@ from belaypin.records import (
     StateFailure,
     UpcastReport,
 )
+from belaypin.reports import Finding, Report
 from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
@@ -90,8 +93,11 @@ __all__ = [
     "Clock",
     "Commit",
     "CorruptRecord",
+    "Explanation",
     "Fenced",
     "FetchError",
+    "Finding",
+    "Health",
     "Interval",
     "Joined",
     "Key",
@@ -104,6 +110,8 @@ __all__ = [
     "OperationRunning",
     "Original",
     "Page",
+    "Placed",
+    "Report",
     "RequestMismatch",
     "Result",
     "Schema",

@@ -26,6 +26,7 @@ __all__ = [
     "order_key",
     "pack",
     "unpack",
+    "unpack_raw",
 ]
 
 BLOCK_ITEMS = 65_536
@@ -89,8 +90,21 @@ def unpack(payload: bytes, what: str) -> dict[ItemId, bytes | None]:
 
     Raises CorruptRecord, naming ``what``, when the payload is not what was written.
     """
-    raw = decode_frame(payload, what=what).raw
+    return unpack_raw(decode_frame(payload, what=what).raw, what)
+
+
+def unpack_raw(raw: bytes, what: str) -> dict[ItemId, bytes | None]:
+    """``unpack`` for what was in the frame."""
+    try:
+        return _unpack(raw, what)
+    except (ValueError, IndexError) as error:
+        raise CorruptRecord(f"{what}: these are not ids ({error}). Run verify.") from error
+
+
+def _unpack(raw: bytes, what: str) -> dict[ItemId, bytes | None]:
     kind, marked, body = raw[:1], raw[1:2], raw[2:]
+    if kind not in (b"i", b"s") or marked not in (_PLAIN, _WITH_FINGERPRINTS):
+        raise ValueError(f"they begin with {raw[:2]!r}")
     count = int.from_bytes(body[:4], "little")
     prints_at = len(body) - (count * FINGERPRINT_BYTES if marked == _WITH_FINGERPRINTS else 0)
     coded = body[4:prints_at]

@@ -1,0 +1,217 @@
+"""Upkeep: is the store sound, is it well, and what became of one item; nothing here writes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+from belaypin._async.records import KeyLike
+from belaypin.errors import UsageError
+from belaypin.explanation import Explanation
+from belaypin.fingerprint import fingerprint
+from belaypin.health import Health
+from belaypin.ids import check_new_ids, extract_ids
+from belaypin.keys import Key
+from belaypin.program import Program, Statement
+from belaypin.programs import explanation, health, inspection, upkeep
+from belaypin.programs.recount import Recount
+from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, LedgerPage, OperationRow, Scope
+from belaypin.reports import Finding, Report
+from belaypin.times import from_us
+
+__all__ = ["AsyncUpkeep"]
+
+T = TypeVar("T")
+
+_TRIES = 3
+_MAX_FINDINGS = 10_000
+
+
+class AsyncUpkeep(ABC):
+    """What keeps a store in order, read in small transactions beside live workers."""
+
+    @abstractmethod
+    async def _run(self, program: Program[T], *, write: bool = True) -> T:
+        """Run one program as one transaction."""
+
+    async def verify(self, *, pipeline: str | None = None, entity: str | None = None) -> Report:
+        """Read every record and check it, by itself and against the others; change nothing.
+
+        Safe beside live workers: it reads in small transactions, and counts a stream again that
+        was moved on meanwhile. With ``pipeline`` (and ``entity``) only the keys of those are read,
+        and neither operations nor records that belong to no key.
+        """
+        if entity is not None and pipeline is None:
+            raise UsageError("An entity belongs to a pipeline: verify(pipeline=..., entity=...).")
+        if pipeline is not None:
+            Key(pipeline, entity or "")
+        now_us = await self._run(_now(), write=False)
+        verification = _Verification(self, now_us, pipeline, entity)
+        await verification.keys(Scope.of(pipeline, entity))
+        if pipeline is None:
+            await verification.operations()
+            await verification.orphans()
+        return verification.report()
+
+    async def health(self, *, pipeline: str | None = None) -> Health:
+        """How the store stands: lag, efficiency, orphans, recovery, storage. One short read.
+
+        With ``pipeline``, of that one only, and without operations, which belong to no pipeline.
+        It visits each row once, but no payload: about a second for a million keys.
+        """
+        if pipeline is not None:
+            Key(pipeline)
+        return await self._run(health.read(pipeline), write=False)
+
+    async def explain(
+        self, key: KeyLike, item_id: Any = None, *, content: Any = None, ignore: Iterable[str] = ()
+    ) -> Explanation:
+        """Why an item of the stream at ``key`` was processed or skipped, and what it would be now.
+
+        Without ``item_id``: the same for the document at ``key`` that ``lease.changed`` compares;
+        with its ``content`` (and what to ``ignore``), whether that would be processed. ``str`` of
+        the answer is a sentence. CorruptRecord if the item's segment is damaged.
+        """
+        key = Key.of(key)
+        if item_id is None:
+            given = None if content is None else fingerprint(content, ignore=ignore)
+            return await self._run(explanation.of_document(key, given), write=False)
+        if content is not None:
+            raise UsageError("content= is for documents: leave out item_id, or content.")
+        ids = extract_ids([item_id], lambda value: value)
+        check_new_ids(ids)
+        return await self._run(explanation.of_item(key, ids[0]), write=False)
+
+
+class _Verification:
+    """One run of ``verify``: what it has read and found so far."""
+
+    def __init__(
+        self, store: AsyncUpkeep, now_us: int, pipeline: str | None, entity: str | None
+    ) -> None:
+        self._store = store
+        self._begun = Report(from_us(now_us), pipeline, entity)
+        self._counts = dict.fromkeys(("keys", "segments", "items"), 0)
+        self._counts |= dict.fromkeys(("intervals", "leases", "operations"), 0)
+        self._findings: list[Finding] = []
+        self._unlisted = 0
+        self._unsettled: list[Key] = []
+
+    def report(self) -> Report:
+        return msgspec.structs.replace(
+            self._begun,
+            **self._counts,
+            findings=tuple(self._findings),
+            unlisted=self._unlisted,
+            unsettled=tuple(self._unsettled),
+        )
+
+    async def keys(self, scope: Scope | None) -> None:
+        """Every key of the scope, its coverage, its leases and its ledger."""
+        while scope is not None:
+            page, scope = await self._run(upkeep.key_page(scope))
+            self._check_page(page)
+            for row in page.keys:
+                await self._state(row)
+                if row.last_seq is not None:
+                    await self._ledger(row, page.short_ledgers.get(row.key_id))
+
+    async def operations(self) -> None:
+        """Every operation and its result."""
+        after = ""
+        while page := await self._run(upkeep.operation_page(after)):
+            self._counts["operations"] += len(page)
+            for row in page:
+                self._add(inspection.check_operation(row))
+                await self._result(row)
+            after = page[-1].operation_id
+
+    async def orphans(self) -> None:
+        """Every record that belongs to no key."""
+        after: int | None = -(2**63)
+        while after is not None:
+            found, after = await self._run(upkeep.orphan_page(after))
+            self._add(map(inspection.check_orphans, found))
+
+    def _check_page(self, page: KeyPage) -> None:
+        self._counts["keys"] += len(page.keys)
+        self._counts["intervals"] += len(page.coverage)
+        self._counts["leases"] += len(page.leases)
+        coverage: dict[int, list[upkeep.CoverageRow]] = {}
+        for interval in page.coverage:
+            coverage.setdefault(interval.key_id, []).append(interval)
+        by_id = {row.key_id: row for row in page.keys}
+        for row in page.keys:
+            self._add(inspection.check_key(row))
+            if row.key_id in coverage:
+                key, intervals = inspection.readable_key(row.name), coverage[row.key_id]
+                self._add(inspection.check_coverage(intervals, key, row.generation))
+        for lease in page.leases:
+            key = inspection.readable_key(by_id[lease.key_id].name)
+            self._add(inspection.check_lease(lease, key))
+
+    async def _state(self, row: KeyRow) -> None:
+        framed = row.small_state
+        if row.state_bytes is not None and row.state_bytes > INLINE_BYTES:
+            framed = await self._run(upkeep.state(row.key_id))
+        if framed is not None:
+            self._add(inspection.check_state(framed, row))
+
+    async def _result(self, row: OperationRow) -> None:
+        framed = row.small_result
+        if row.result_bytes is not None and row.result_bytes > INLINE_BYTES:
+            framed = await self._run(upkeep.result(row.operation_id))
+        if framed is not None:
+            self._add(inspection.check_result(framed, row))
+
+    async def _ledger(self, row: KeyRow, short: LedgerPage | None) -> None:
+        key = inspection.readable_key(row.name)
+        recount = Recount(key, row.key_id)
+        if short is not None:
+            recount.take(short)
+        for _ in range(_TRIES if short is None else 0):
+            recount = Recount(key, row.key_id)
+            await self._recount(recount, row.key_id)
+            if not recount.has_moved:
+                break
+        self._counts["segments"] += recount.segments
+        self._counts["items"] += recount.items
+        if not recount.has_moved:
+            self._add(recount.findings())
+            return
+        self._add(recount.by_itself)
+        if key is not None:
+            self._unsettled.append(key)
+
+    async def _recount(self, recount: Recount, key_id: int) -> None:
+        is_last = False
+        while not (is_last or recount.has_moved):
+            page = await self._run(upkeep.ledger_page(key_id, recount.last_seq))
+            recount.take(page)
+            is_last = page.is_last
+        for part in recount.passes():
+            for seq in part.seqs:
+                if recount.has_moved:
+                    return
+                again = await self._run(upkeep.ledger_page(key_id, seq - 1, only_one=True))
+                recount.take_again(part, again)
+            recount.end_pass()
+
+    def _add(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            if len(self._findings) < _MAX_FINDINGS:
+                self._findings.append(finding)
+            else:
+                self._unlisted += 1
+
+    async def _run(self, program: Program[T]) -> T:
+        return await self._store._run(program, write=False)
+
+
+def _now() -> Program[int]:
+    rows = yield Statement("clock.now")
+    now_us: int = rows[0][0]
+    return now_us

@@ -1,0 +1,64 @@
+"""Health: a store's figures, as they stood at one moment; docs/explanation/health.md has the formulas."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from belaypin.health import Health
+from belaypin.keys import Key
+from belaypin.program import Program, Rows, Statement
+from belaypin.programs.upkeep import Scope
+from belaypin.times import from_us
+
+__all__ = ["read"]
+
+
+def read(pipeline: str | None) -> Program[Health]:
+    """The figures of one pipeline, or of all with the operations, which belong to none."""
+    params = Scope.of(pipeline, None).params()
+    keys = yield Statement("health.keys", params)
+    count, streams, items, skipped, changed, late, state_bytes, now_us = keys[0]
+    heads = yield Statement("health.heads", params)
+    ledger = yield Statement("health.ledger", params)
+    leases = yield Statement("health.leases", params)
+    windows = yield Statement("health.windows", params)
+    running, abandoned, failed, setback_us, result_bytes = 0, 0, 0, 0, 0
+    if pipeline is None:
+        operations = yield Statement("health.operations")
+        running, abandoned, failed, setback_us, result_bytes = operations[0]
+    lags = _lags(heads, now_us)
+    return Health(
+        at=from_us(now_us),
+        pipeline=pipeline,
+        keys=count,
+        streams=streams,
+        items=items,
+        skipped=skipped,
+        changed=changed,
+        late=late,
+        lag=lags.get(100),
+        lag_key=Key(*heads[0][3:]) if heads else None,
+        lag_p50=lags.get(50),
+        lag_p90=lags.get(90),
+        lag_p99=lags.get(99),
+        live_leases=leases[0][0],
+        open_windows=windows[0][0],
+        interrupted_windows=windows[0][1],
+        running_operations=running,
+        abandoned_operations=abandoned,
+        failed_operations=failed,
+        recovery=timedelta(microseconds=max(leases[0][1], setback_us)),
+        segments=ledger[0][0],
+        ledger_raw_bytes=ledger[0][1],
+        ledger_bytes=ledger[0][2],
+        state_bytes=state_bytes,
+        result_bytes=result_bytes,
+    )
+
+
+def _lags(heads: Rows, now_us: int) -> dict[int, timedelta]:
+    """The lag at each percentile, by its rank."""
+    by_rank = {rank: now_us - head_us for _, rank, head_us, *_ in heads}
+    total = heads[0][0] if heads else 0
+    ranks = {p: -(-total * p // 100) for p in (50, 90, 99, 100)}
+    return {p: timedelta(microseconds=by_rank[r]) for p, r in ranks.items() if total}

@@ -1,0 +1,271 @@
+"""Upkeep: what ``verify`` reads, a page of records in each transaction; it never locks a row."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from belaypin.keys import MAX_PART_BYTES
+from belaypin.program import Program, Rows, SqlValue, Statement
+
+__all__ = [
+    "INLINE_BYTES",
+    "CoverageRow",
+    "KeyPage",
+    "KeyRow",
+    "LeaseRow",
+    "LedgerPage",
+    "OperationRow",
+    "Orphans",
+    "Scope",
+    "SegmentRow",
+    "Standing",
+    "key_page",
+    "ledger_page",
+    "operation_page",
+    "orphan_page",
+    "result",
+    "state",
+]
+
+INLINE_BYTES = 65_536
+"""Larger states and results are read one by one, so that a page of them stays small."""
+
+_PAGE_KEYS = 200
+_PAGE_SEGMENTS = 16
+_SHORT_SEQ = 8
+_SHORT_ITEMS = 500
+_PAGE_OPERATIONS = 200
+_ORPHAN_KEY_IDS = 10_000
+
+_HIGHEST = "\U0010ffff" * (MAX_PART_BYTES // 4)  # no part of a key lies beyond it
+_NEXT = "\x01"  # as parts hold no NUL, nothing lies between a part and itself with this behind it
+
+Name = tuple[str, str, str]
+"""A key as its three columns; what is stored need not be a valid Key."""
+
+
+class Scope(NamedTuple):
+    """A range of keys, both ends included."""
+
+    first: Name
+    last: Name
+
+    @classmethod
+    def of(cls, pipeline: str | None, entity: str | None) -> Scope:
+        """All keys, those of a pipeline, or those of an entity."""
+        if pipeline is None:
+            return cls(("", "", ""), (_HIGHEST,) * 3)
+        if entity is None:
+            return cls((pipeline, "", ""), (pipeline, _HIGHEST, _HIGHEST))
+        return cls((pipeline, entity, ""), (pipeline, entity, _HIGHEST))
+
+    def beyond(self, name: Name) -> Scope:
+        """The part that lies behind ``name``."""
+        return Scope((name[0], name[1], name[2] + _NEXT), self.last)
+
+    def params(self) -> dict[str, SqlValue]:
+        columns = ("pipeline", "entity", "stream")
+        first = dict(zip(columns, self.first, strict=True))
+        last = {f"last_{c}": part for c, part in zip(columns, self.last, strict=True)}
+        return {**first, **last}
+
+
+class KeyRow(NamedTuple):
+    """A checkpoint as it is stored; ``small_state`` is None where it is none or a large one."""
+
+    key_id: int
+    pipeline: str
+    entity: str
+    stream: str
+    generation: int
+    commits: int
+    head_seq: int
+    progress: str
+    items: int
+    skipped: int
+    changed: int
+    late: int
+    attempts: int
+    version: int
+    schema_version: int
+    content_hash: str | None
+    first_seen_us: int | None
+    last_seen_us: int | None
+    small_state: bytes | None
+    state_bytes: int | None
+    last_seq: int | None
+
+    @property
+    def name(self) -> Name:
+        return self.pipeline, self.entity, self.stream
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(self.generation, self.commits, self.head_seq, self.items)
+
+    @property
+    def has_short_ledger(self) -> bool:
+        """Whether its segments come with the page of keys."""
+        return self.last_seq is not None and (
+            self.last_seq <= _SHORT_SEQ and self.items <= _SHORT_ITEMS
+        )
+
+
+class CoverageRow(NamedTuple):
+    """An interval of a stream's coverage."""
+
+    key_id: int
+    generation: int
+    start_us: int
+    end_us: int
+
+
+class LeaseRow(NamedTuple):
+    """A lease as it is stored, and the time by the same clock."""
+
+    key_id: int
+    role: str
+    owner: str
+    token: int
+    ttl_us: int
+    renewed_us: int
+    expires_us: int
+    now_us: int
+
+
+class KeyPage(NamedTuple):
+    """Some keys in order, with what belongs to them, as they stood at one moment."""
+
+    keys: list[KeyRow]
+    coverage: list[CoverageRow]
+    leases: list[LeaseRow]
+    short_ledgers: dict[int, LedgerPage]
+    """By key_id; the others are read one by one."""
+
+
+class Standing(NamedTuple):
+    """Where a stream stands: each commit changes it."""
+
+    generation: int
+    commits: int
+    head_seq: int
+    items: int
+
+
+class SegmentRow(NamedTuple):
+    """A segment of the ledger as it is stored."""
+
+    seq: int
+    generation: int
+    level: int
+    items: int
+    low: bytes
+    high: bytes
+    raw_bytes: int
+    token: int
+    payload: bytes
+
+
+class LedgerPage(NamedTuple):
+    """Some segments of a stream, and where it stood at that moment; None: it is gone."""
+
+    standing: Standing | None
+    segments: list[SegmentRow]
+    is_last: bool
+
+
+class OperationRow(NamedTuple):
+    """An operation as it is stored; ``small_result`` is None where it is none or a large one."""
+
+    operation_id: str
+    status: str
+    owner: str
+    token: int
+    attempts: int
+    ttl_us: int
+    expires_us: int
+    completed_us: int | None
+    now_us: int
+    small_result: bytes | None
+    result_bytes: int | None
+
+
+class Orphans(NamedTuple):
+    """Records of one sort that belong to no key."""
+
+    what: str
+    key_id: int
+    records: int
+
+
+def key_page(scope: Scope) -> Program[tuple[KeyPage, Scope | None]]:
+    """The first keys of the scope, and what is left of it."""
+    page_size: dict[str, SqlValue] = {"limit": _PAGE_KEYS, "inline_bytes": INLINE_BYTES}
+    rows = yield Statement("upkeep.keys", {**scope.params(), **page_size})
+    keys = [KeyRow(*row) for row in rows]
+    if not keys:
+        return KeyPage([], [], [], {}), None
+    here = {**Scope(keys[0].name, keys[-1].name).params(), "limit": len(keys)}
+    coverage = yield Statement("upkeep.coverage", here)
+    leases = yield Statement("upkeep.leases", here)
+    page = KeyPage(
+        keys,
+        [CoverageRow(*row) for row in coverage],
+        [LeaseRow(*row) for row in leases],
+        (yield from _short_ledgers(keys, here)),
+    )
+    return page, scope.beyond(keys[-1].name) if len(keys) == _PAGE_KEYS else None
+
+
+def ledger_page(key_id: int, after_seq: int, *, only_one: bool = False) -> Program[LedgerPage]:
+    """The stream's first segments behind ``after_seq``, or the first one only."""
+    limit = 1 if only_one else _PAGE_SEGMENTS
+    standing = yield Statement("upkeep.standing", {"key_id": key_id})
+    rows = yield Statement(
+        "upkeep.segments", {"key_id": key_id, "after_seq": after_seq, "limit": limit}
+    )
+    segments = [SegmentRow(*row) for row in rows]
+    return LedgerPage(Standing(*standing[0]) if standing else None, segments, len(segments) < limit)
+
+
+def operation_page(after: str) -> Program[list[OperationRow]]:
+    """The first operations behind the id ``after``."""
+    rows = yield Statement(
+        "upkeep.operations",
+        {"after": after, "limit": _PAGE_OPERATIONS, "inline_bytes": INLINE_BYTES},
+    )
+    return [OperationRow(*row) for row in rows]
+
+
+def orphan_page(after: int) -> Program[tuple[list[Orphans], int | None]]:
+    """What belongs to no key in the next range of key_ids; where to go on, None at the end."""
+    rows = yield Statement("upkeep.next_key_id", {"after": after})
+    first: int | None = rows[0][0]
+    if first is None:
+        return [], None
+    beyond = first + _ORPHAN_KEY_IDS
+    found = yield Statement("upkeep.orphans", {"first": first, "beyond": beyond})
+    return [Orphans(*row) for row in found], beyond - 1
+
+
+def state(key_id: int) -> Program[bytes | None]:
+    """The framed state of a key."""
+    return _only((yield Statement("upkeep.state", {"key_id": key_id})))
+
+
+def result(operation_id: str) -> Program[bytes | None]:
+    """The framed result of an operation."""
+    return _only((yield Statement("upkeep.result", {"operation_id": operation_id})))
+
+
+def _short_ledgers(keys: list[KeyRow], here: dict[str, SqlValue]) -> Program[dict[int, LedgerPage]]:
+    short = {row.key_id: LedgerPage(row.standing, [], True) for row in keys if row.has_short_ledger}
+    if short:
+        limits = {"short_seq": _SHORT_SEQ, "short_items": _SHORT_ITEMS}
+        for key_id, *segment in (yield Statement("upkeep.short_ledgers", {**here, **limits})):
+            short[key_id].segments.append(SegmentRow(*segment))
+    return short
+
+
+def _only(rows: Rows) -> bytes | None:
+    return rows[0][0] if rows else None

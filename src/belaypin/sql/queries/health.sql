@@ -1,0 +1,90 @@
+-- Health: figures of the keys in a range, each from rows found through an index. LENGTH() of a payload
+-- is known from its row's header: no payload is read.
+
+-- name: health.keys
+SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN stream <> '' THEN 1 ELSE 0 END), 0) AS BIGINT),
+       CAST(COALESCE(SUM(items), 0) AS BIGINT), CAST(COALESCE(SUM(skipped), 0) AS BIGINT),
+       CAST(COALESCE(SUM(changed), 0) AS BIGINT), CAST(COALESCE(SUM(late), 0) AS BIGINT),
+       CAST(COALESCE(SUM(LENGTH(state)), 0) AS BIGINT), {now_us} AS now_us
+FROM belaypin_checkpoint
+WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
+  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream);
+
+-- name: health.heads
+-- The head of a stream is the end of its first interval, hence the least of their ends. Of n streams
+-- in order of lag, the one at rank ceil(n * p / 100) stands for the p-th percentile; the last is first.
+WITH heads AS (
+    SELECT c.pipeline, c.entity, c.stream, MIN(v.end_us) AS head_us
+    FROM belaypin_checkpoint AS c
+    JOIN belaypin_coverage AS v ON v.key_id = c.key_id AND v.generation = c.generation
+    WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
+      AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream)
+      AND c.completed_us IS NULL
+    GROUP BY c.pipeline, c.entity, c.stream
+), ranked AS (
+    SELECT pipeline, entity, stream, head_us, COUNT(*) OVER () AS total,
+           ROW_NUMBER() OVER (ORDER BY head_us DESC, pipeline, entity, stream) AS lag_rank
+    FROM heads
+)
+SELECT total, lag_rank, head_us, pipeline, entity, stream
+FROM ranked
+WHERE lag_rank IN (total, (total * 50 + 99) / 100, (total * 90 + 99) / 100, (total * 99 + 99) / 100)
+ORDER BY lag_rank DESC;
+
+-- name: health.ledger
+SELECT COUNT(*), CAST(COALESCE(SUM(s.raw_bytes), 0) AS BIGINT),
+       CAST(COALESCE(SUM(LENGTH(s.payload)), 0) AS BIGINT)
+FROM belaypin_checkpoint AS c
+JOIN belaypin_segment AS s ON s.key_id = c.key_id
+WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
+  AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream);
+
+-- name: health.leases
+-- Held leases, and for how long at most the work that they stand for would be set back if all
+-- holders died now: from the last durable write of the entity until the lease can be taken over.
+WITH held AS (
+    SELECT c.pipeline, c.entity, l.acquired_us, l.expires_us
+    FROM belaypin_checkpoint AS c
+    JOIN belaypin_lease AS l ON l.key_id = c.key_id
+    WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
+      AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream)
+      AND l.expires_us > {now_us}
+), lasting AS (
+    SELECT h.acquired_us, h.expires_us,
+           (SELECT MAX(s.updated_us) FROM belaypin_checkpoint AS s
+            WHERE s.pipeline = h.pipeline AND s.entity = h.entity) AS written_us
+    FROM held AS h
+)
+SELECT COUNT(*),
+       COALESCE(MAX(expires_us - CASE WHEN written_us > acquired_us THEN written_us ELSE acquired_us END), 0)
+FROM lasting;
+
+-- name: health.windows
+-- Streams with an open window, and those of them whose entity nobody holds a lease on.
+SELECT COUNT(*),
+       CAST(COALESCE(SUM(CASE WHEN EXISTS (
+           SELECT 1
+           FROM belaypin_checkpoint AS e
+           JOIN belaypin_lease AS l ON l.key_id = e.key_id
+           WHERE e.pipeline = c.pipeline AND e.entity = c.entity AND e.stream = ''
+             AND l.expires_us > {now_us}) THEN 0 ELSE 1 END), 0) AS BIGINT)
+FROM belaypin_checkpoint AS c
+WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
+  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+  AND progress <> '{}';
+
+-- name: health.operations
+-- As leases: a running attempt is set back from its start until it can be taken over.
+SELECT CAST(COALESCE(SUM(CASE WHEN status = 'running' AND expires_us > {now_us} THEN 1 ELSE 0 END), 0) AS BIGINT),
+       CAST(COALESCE(SUM(CASE WHEN status = 'running' AND expires_us <= {now_us} THEN 1 ELSE 0 END), 0) AS BIGINT),
+       CAST(COALESCE(SUM(CASE WHEN status = 'failed' THEN 1 ELSE 0 END), 0) AS BIGINT),
+       COALESCE(MAX(CASE WHEN status = 'running' AND expires_us > {now_us} THEN expires_us - updated_us END), 0),
+       CAST(COALESCE(SUM(LENGTH(result)), 0) AS BIGINT)
+FROM belaypin_operation;
+
+-- name: explain.holding
+-- The segments in whose range an id lies, newest first, also of generations before this one.
+SELECT seq, generation, level, items, token, created_us
+FROM belaypin_segment
+WHERE key_id = :key_id AND low <= :id_key AND high >= :id_key
+ORDER BY seq DESC;

@@ -176,6 +176,8 @@ BY_INDEX = ["health.heads", "health.ledger", "health.leases", "health.windows", 
 VERIFY = ["keys", "coverage", "leases", "short_ledgers", "segments", "operations"]
 VERIFY = [f"upkeep.{name}" for name in VERIFY]
 PARAMS = {
+    "short_seq": 8,
+    "short_items": 500,
     **Scope.of("social", None).params(),
     "key_id": 1,
     "after_seq": 0,

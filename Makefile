@@ -7,8 +7,8 @@ PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check
 PINNED := $(PIP) --constraint constraints.txt
 WHEEL = $$(ls build/wheel/*.whl)
 SOURCES := $(shell find src -not -name __pycache__ -not -name '*.pyc')
-# More than one: that many pytest processes at once.
-JOBS := 1
+# So many pytest processes at once.
+JOBS := 2
 ARGS :=
 
 .PHONY: help demo test check quick fix sync bench long build install constraints clean

@@ -61,7 +61,7 @@ class Upkeep(ABC):
         """How the store stands: lag, efficiency, orphans, recovery, storage. One short read.
 
         With ``pipeline``, of that one only, and without operations, which belong to no pipeline.
-        It visits each row once, but no payload: about a second for a million keys.
+        It visits each row once, but no payload.
         """
         if pipeline is not None:
             Key(pipeline)

@@ -1,0 +1,98 @@
+"""python -m benchmarks: what belaypin costs, on SQLite and on a PostgreSQL with fsync on."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import fixed, growth, size, skip, tax
+from benchmarks.databases import Postgres, Server, Sqlite
+from benchmarks.figures import Figure
+from benchmarks.machine import describe
+from benchmarks.report import as_json, print_tables
+from benchmarks.source import IdKind
+from tests.services import Services
+
+_SECTIONS = ("tax", "bytes", "skip", "growth", "fixed")
+_EVERYDAY_ITEMS = 1_000_000
+_FULL_ITEMS = 10_000_000
+
+
+def main() -> None:
+    arguments = _arguments()
+    with Services() as services, tempfile.TemporaryDirectory(dir=arguments.folder) as place:
+        servers: list[Server] = [Sqlite(Path(place))]
+        postgres = None if arguments.sqlite else services.postgres_in_production
+        if postgres is not None:
+            servers.append(Postgres(postgres.url))
+        server = f"{postgres.name}, {postgres.origin}" if postgres else None
+        machine = describe(Path(place), server)
+        figures = list(_figures(arguments, servers))
+    if arguments.json:
+        print(as_json(figures, machine))
+    else:
+        print_tables(figures, machine)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("sections", nargs="*", help=f"some of {', '.join(_SECTIONS)}; default: all")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--full", action="store_true", help="growth to 10,000,000, on each database"
+    )
+    parser.add_argument("--items", type=int, help="growth to so many items instead")
+    parser.add_argument("--pairs", type=int, default=5, help="runs of each loop for a tax")
+    parser.add_argument("--sqlite", action="store_true", help="SQLite only")
+    parser.add_argument("--folder", default=".", help="where the SQLite files lie for the time")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.sections) - set(_SECTIONS):
+        parser.error(f"no such section: {', '.join(sorted(unknown))}")
+    return arguments
+
+
+def _figures(arguments: argparse.Namespace, servers: list[Server]) -> Iterator[Figure]:
+    measurements = {
+        "tax": _tax,
+        "bytes": _bytes,
+        "skip": _skip,
+        "growth": _growth,
+        "fixed": _fixed,
+    }
+    for section in arguments.sections or _SECTIONS:
+        for server in servers:
+            yield from measurements[section](server, arguments)
+
+
+def _tax(server: Server, arguments: argparse.Namespace) -> Iterator[Figure]:
+    for case in tax.cases(server):
+        yield tax.measure(server, case, arguments.pairs)
+
+
+def _bytes(server: Server, _: argparse.Namespace) -> Iterator[Figure]:
+    yield from size.measure(server)
+
+
+def _skip(server: Server, arguments: argparse.Namespace) -> Iterator[Figure]:
+    yield from skip.measure(server, arguments.pairs)
+
+
+def _growth(server: Server, arguments: argparse.Namespace) -> Iterator[Figure]:
+    if server.name != Sqlite.name and not arguments.full:
+        return
+    items = arguments.items or (_FULL_ITEMS if arguments.full else _EVERYDAY_ITEMS)
+    kinds: tuple[IdKind, ...] = ("text", "random")
+    for kind in kinds:
+        yield from growth.measure(server, kind, items)
+
+
+def _fixed(server: Server, _: argparse.Namespace) -> Iterator[Figure]:
+    if server.name == Sqlite.name:
+        yield fixed.import_time()
+    yield from fixed.store_time(server)
+
+
+if __name__ == "__main__":
+    main()

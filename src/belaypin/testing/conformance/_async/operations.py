@@ -1,0 +1,202 @@
+"""Operations: run once under a stable id; the result is kept, a failure is run again."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from belaypin._async.store import AsyncStore
+from belaypin.errors import Fenced, OperationRunning, RequestMismatch, SqlError, UsageError
+from belaypin.testing.clock import FakeClock
+from belaypin.testing.conformance._async.loop import effects, opened, pause, together
+from belaypin.testing.conformance._async.place import AsyncPlace
+from belaypin.testing.conformance.expect import raises, refused, unchanged
+
+
+async def _once(store: AsyncStore, operation_id: str, result: Any = 1, **options: Any) -> Any:
+    """Run an operation that writes one row; returns its result."""
+    async with store.once(operation_id, **options) as op:
+        if op:
+            await op.tx.execute("INSERT INTO effect (id) VALUES ('ran')")
+            op.result = result
+    return op.result
+
+
+async def check_the_result_is_kept(place: AsyncPlace) -> None:
+    store, other = await opened(place), await place.open()
+    results: list[Any] = [None, 0, "", {"a": [1, None]}, "\N{SNOWMAN}" * 1000, [True]]
+    for number, result in enumerate(results):
+        assert await _once(store, f"op {number}", result) == result
+        with unchanged(place):
+            assert await _once(other, f"op {number}", "another") == result
+    assert effects(place) == ["ran"] * len(results)
+
+
+async def check_an_operation_needs_no_effect_here(place: AsyncPlace) -> None:
+    store = await opened(place)
+    async with store.once("op") as op:
+        assert op
+        assert op.attempt == 1
+    async with store.once("op") as op:
+        assert not op
+        assert op.result is None
+        with raises(UsageError, "if op"):
+            _ = op.tx
+
+
+async def check_a_failure_is_recorded_and_run_again(place: AsyncPlace) -> None:
+    store = await opened(place)
+    for attempt in (1, 2):
+        with raises(ZeroDivisionError, "no\0good"):
+            async with store.once("op") as op:
+                assert op.attempt == attempt
+                await op.tx.execute("INSERT INTO effect (id) VALUES ('undone')")
+                raise ZeroDivisionError("no\0good")
+        ((status, error),) = place.query("SELECT status, error FROM belaypin_operation")
+        assert (status, error.startswith("ZeroDivisionError: no")) == ("failed", True)
+    assert await _once(store, "op") == 1
+    assert place.query("SELECT attempts, error FROM belaypin_operation") == [(3, None)]
+    assert effects(place) == ["ran"]
+
+
+async def check_statements_that_fail_fail_the_operation(place: AsyncPlace) -> None:
+    store = await opened(place)
+    with raises(SqlError, "no_such_table"):
+        async with store.once("op") as op:
+            await op.tx.execute("INSERT INTO effect (id) VALUES ('undone')")
+            await op.tx.execute("INSERT INTO no_such_table VALUES (1)")
+    assert place.query("SELECT status FROM belaypin_operation") == [("failed",)]
+    for statement in ("COMMIT", "; COMMIT"):
+        try:
+            async with store.once("op") as op:
+                await op.tx.execute("INSERT INTO effect (id) VALUES ('undone')")
+                await op.tx.execute(statement)
+        except (UsageError, SqlError):
+            continue
+        raise AssertionError(f"{statement!r} was accepted")
+    assert await _once(store, "op") == 1
+    assert effects(place) == ["ran"]
+
+
+async def check_a_result_that_can_not_be_kept_fails_the_operation(place: AsyncPlace) -> None:
+    store = await opened(place)
+    for result in (object(), float("nan"), {1: 2}, "\ud800"):
+        with raises(UsageError):
+            await _once(store, "op", result)
+        assert place.query("SELECT status FROM belaypin_operation") == [("failed",)]
+    assert effects(place) == []
+    assert await _once(store, "op") == 1
+
+
+async def check_another_request_under_the_same_id_is_refused(place: AsyncPlace) -> None:
+    store = await opened(place)
+    assert await _once(store, "op", request={"a": 1, "b": 2}) == 1
+    assert await _once(store, "op", request={"b": 2, "a": 1}) == 1
+    requests: list[Any] = [{"a": 2}, None, [], "a"]
+    for request in requests:
+        with refused(place, RequestMismatch, "op"):
+            await _once(store, "op", request=request)
+    with raises(ZeroDivisionError):
+        async with store.once("failing", request=1):
+            raise ZeroDivisionError
+    with refused(place, RequestMismatch):
+        await _once(store, "failing", request=2)
+    assert effects(place) == ["ran"]
+
+
+async def check_an_operation_runs_in_one_place(place: AsyncPlace) -> None:
+    store, other = await opened(place), await place.open()
+    async with store.once("op") as op:
+        assert op
+        with refused(place, OperationRunning, "op"):
+            await _once(other, "op")
+        with refused(place, OperationRunning):
+            await _once(other, "op", wait_s=0.1)
+        assert await _once(other, "another op") == 1
+
+
+async def check_many_callers_run_it_once(place: AsyncPlace) -> None:
+    await opened(place)
+
+    async def call(number: int) -> Any:
+        return await _once(await place.open(), "op", number, wait_s=10)
+
+    results = await together([partial(call, n) for n in range(6)])
+    assert len({*map(repr, results)}) == 1, results
+    assert results[0] in range(6)
+    assert effects(place) == ["ran"]
+
+
+async def check_an_operation_is_taken_over(place: AsyncPlace) -> None:
+    clock = FakeClock()
+    store, other = await opened(place, clock=clock), await place.open(clock=clock)
+    stale = store.once("op", ttl_s=30)
+    await stale.__aenter__()
+    clock.advance("29s")
+    with raises(OperationRunning):
+        await _once(other, "op")
+    clock.advance("2s")
+    async with other.once("op", ttl_s=30) as op:
+        assert op.attempt == 2
+        with refused(place, Fenced, "op"):
+            await stale.tx.execute("INSERT INTO effect (id) VALUES ('stale')")
+        op.result = "theirs"
+    assert await _once(store, "op") == "theirs"
+    assert effects(place) == []
+
+
+async def check_a_stale_completion_changes_nothing(place: AsyncPlace) -> None:
+    clock = FakeClock()
+    store = await opened(place, clock=clock)
+    for error in (None, ZeroDivisionError("late")):
+        stale = store.once(f"op {error}", ttl_s=30)
+        await stale.__aenter__()
+        clock.advance("31s")
+        assert await _once(store, f"op {error}", "theirs") == "theirs"
+        with unchanged(place):
+            if error is None:
+                with raises(Fenced):
+                    await stale.__aexit__(None, None, None)
+            else:
+                await stale.__aexit__(type(error), error, None)
+        assert await _once(store, f"op {error}") == "theirs"
+
+
+async def check_a_clock_set_back_blocks_no_operation(place: AsyncPlace) -> None:
+    clock = FakeClock()
+    store = await opened(place, clock=clock)
+    stale = store.once("op", ttl_s=30)
+    await stale.__aenter__()
+    clock.set(clock.now.replace(year=clock.now.year - 10))
+    assert await _once(store, "op", "theirs") == "theirs"
+    with raises(Fenced):
+        await stale.__aexit__(None, None, None)
+
+
+async def check_the_heartbeat_keeps_a_short_operation(place: AsyncPlace) -> None:
+    store = await opened(place)
+    async with store.once("op", ttl_s=0.3) as op:
+        await pause(0.7)
+        with raises(OperationRunning):
+            await _once(store, "op")
+        op.result = "kept"
+    assert await _once(store, "op") == "kept"
+
+
+async def check_ids_that_are_none_are_refused(place: AsyncPlace) -> None:
+    store = await opened(place)
+    for bad in ("", "a\0b", "x" * 10_000, "\ud800", 7, b"x", None, ("a",)):
+        with refused(place, UsageError):
+            await _once(store, bad)  # type: ignore[arg-type]
+    for request in (float("nan"), 2**60, {1: 2}):
+        with refused(place, UsageError):
+            await _once(store, "op", request=request)
+
+
+async def check_ids_may_hold_anything(place: AsyncPlace) -> None:
+    store = await opened(place)
+    ids = ["'; DROP TABLE effect; --", "%s ? :id", "\N{PILE OF POO}", "x" * 1024, " ", "A", "a"]
+    for number, operation_id in enumerate(ids):
+        assert await _once(store, operation_id, number) == number
+    assert [await _once(store, operation_id) for operation_id in ids] == [*range(len(ids))]
+    assert len(effects(place)) == len(ids)

@@ -1,0 +1,158 @@
+# Generated from src/belaypin/testing/conformance/_async/errors.py by tools/generate_sync.py; do not edit.
+"""Input that can't be right: the error says what to do, and nothing is written."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from belaypin._sync.lease import Lease
+from belaypin.errors import SqlError, StoreClosed, UsageError
+from belaypin.testing.clock import FakeClock
+from belaypin.testing.conformance._sync.loop import (
+    KEY,
+    commit_all,
+    effects,
+    mine,
+    opened,
+    write,
+)
+from belaypin.testing.conformance._sync.place import Place
+from belaypin.testing.conformance.expect import refused
+from belaypin.testing.conformance.needs import needs
+from belaypin.testing.conformance.source import Item, Source, event, events, minute, one_page
+
+BAD_ITEMS: list[tuple[Any, str]] = [
+    ({}, "id"),
+    ({"ID": 1, "name": "x"}, "name"),
+    ({"id": None}, "None"),
+    ({"id": ""}, "empty"),
+    ({"id": 1.5}, "1.5"),
+    ({"id": True}, "True"),
+    ({"id": b"x"}, "bytes"),
+    ({"id": 2**63}, "64 bits"),
+    ({"id": -(2**63) - 1}, "64 bits"),
+    ({"id": "a\0b"}, "NUL"),
+    ({"id": "x" * 1025}, "1025"),
+    ({"id": "\N{SNOWMAN}" * 400}, "1200"),
+    ({"id": "\ud800"}, "surrogate"),
+    ({"id": ("a", "\ud800")}, "surrogate"),
+    ({"id": ("a", None)}, "None"),
+    ({"id": {}}, "dict"),
+    ({"id": []}, "list"),
+    ("text", "id"),
+    (None, "id"),
+    (7, "id"),
+]
+
+
+def _each_bad_item(place: Place, lease: Lease, stream: str) -> None:
+    for window in lease.windows(stream, since=minute(0), overlap="1h"):
+        for bad, word in BAD_ITEMS:
+            items = [event("good", 1), bad]
+            for page in window.pages(one_page(items)):
+                with refused(place, UsageError, word):
+                    with page.commit() as tx:
+                        write(place, tx, tx.fresh(page.items, key="id"))
+                break
+
+
+def check_items_without_an_id_are_refused(place: Place) -> None:
+    """On a new stream, and on one whose ledger has to be read first."""
+    clock = FakeClock(minute(60))
+    store = opened(place, clock=clock)
+    with store.lease(*KEY[:2]) as lease:
+        mine(place, lease, Source([]), "new", until=minute(1))
+        _each_bad_item(place, lease, "new")
+        mine(place, lease, Source([*events(3), event("a")]), "old", until=minute(30))
+    with store.lease(*KEY[:2]) as lease:
+        _each_bad_item(place, lease, "old")
+    again = Source([*events(5), event("a"), event("good")])
+    with store.lease(*KEY[:2]) as lease:
+        assert mine(place, lease, again, "old", overlap="1h") == [3, 4, "good"]
+
+
+def check_a_bad_id_is_never_seen(place: Place) -> None:
+    store = opened(place, clock=FakeClock(minute(60)))
+    with store.lease(*KEY[:2]) as lease:
+        mine(place, lease, Source([*events(3), event("a")]))
+    ids: list[Any] = [None, 1.5, 2**63, "\ud800", b"x", {}]
+    for bad in ids:
+        with refused(place, UsageError):
+            store.seen(KEY, [bad])
+
+
+def check_event_times_that_would_have_to_be_guessed_are_refused(place: Place) -> None:
+    store = opened(place, clock=FakeClock(minute(60)))
+    bad: list[Item] = [
+        {"id": 1},
+        {"id": 1, "at": None},
+        {"id": 1, "at": 1_700_000_000},
+        {"id": 1, "at": "2024-01-01"},
+        {"id": 1, "at": "2024-01-01T00:00:00"},
+        {"id": 1, "at": datetime(2024, 1, 1)},  # noqa: DTZ001 -- naive on purpose
+        {"id": 1, "at": "yesterday"},
+    ]
+    with store.lease(*KEY[:2]) as lease:
+        mine(place, lease, Source([]), until=minute(1))
+        for item in bad:
+            for window in lease.windows(KEY[2], since=minute(0), at="at"):
+                with refused(place, UsageError, "at"):
+                    commit_all(place, window, one_page([item]))
+                break
+
+
+def check_a_key_callable_that_fails_is_named(place: Place) -> None:
+    store = opened(place, clock=FakeClock(minute(60)))
+    with store.lease(*KEY[:2]) as lease:
+        mine(place, lease, Source([]), until=minute(1))
+        for window in lease.windows(KEY[2], since=minute(0)):
+            for page in window.pages(Source(events(3)).fetch):
+                for key in (lambda item: item["nothing"], "user.id", "a..b", ""):
+                    with refused(place, UsageError):
+                        with page.commit() as tx:
+                            tx.fresh(page.items, key=key)
+                break
+
+
+def check_the_users_own_statements(place: Place) -> None:
+    store = opened(place)
+    assert store.execute("SELECT 1").rows == [(1,)]
+    store.execute(place.sql("INSERT INTO effect (id) VALUES (?)"), ["x"])
+    assert effects(place) == ["x"]
+    for statement in ("nonsense", "SELECT * FROM no_such_table"):
+        with refused(place, SqlError):
+            store.execute(statement)
+    for statement in ("BEGIN", "COMMIT", "rollback"):
+        with refused(place, UsageError):
+            store.execute(statement)
+    with refused(place, SqlError):
+        store.execute(place.sql("INSERT INTO effect (id) VALUES (?)"), ["\ud800"])
+
+
+@needs("stores")
+def check_a_closed_store_says_so(place: Place) -> None:
+    opened(place)
+    store = place.open()
+    lease = store.lease(*KEY[:2])
+    store.close()
+    store.close()
+    with refused(place, StoreClosed, "open"):
+        store.load(KEY)
+    with refused(place, StoreClosed, "open"):
+        store.save(KEY, 1)
+    with refused(place, StoreClosed, "open"):
+        lease.acquire()
+
+
+@needs("stores")
+def check_a_store_may_be_closed_with_its_lease_held(place: Place) -> None:
+    opened(place)
+    store = place.open()
+    with refused(place, StoreClosed, "open"):
+        lease = store.lease(*KEY[:2])
+        place_before = place.dump()
+        store.close()
+        assert place.dump() == place_before
+        with lease:
+            pass

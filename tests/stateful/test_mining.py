@@ -1,4 +1,4 @@
-"""The whole loop against a source that shows its items late, with workers that die.
+"""The whole loop against a source that shows its items late, with workers that die and listeners.
 
 Every item appears at most ``LATE`` after its event time, in any order. Whatever the workers do,
 once all has appeared and somebody has run to the end, each item has been processed exactly once.
@@ -36,7 +36,7 @@ class Died(Exception):
 
 
 class Machine(RuleBasedStateMachine):
-    """A clock, a source that shows ever more, one miner at a time."""
+    """A clock, a source that shows ever more, one miner at a time, and a listener."""
 
     @initialize(delays=delays, page_items=st.integers(1, 5))
     def begin(self, delays: list[int | None], page_items: int) -> None:
@@ -69,6 +69,24 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def mine_to_the_end(self) -> None:
         self.mine(self.deaths(10_000, False))
+
+    @rule(steps=st.lists(st.integers(1, 9), max_size=4), fails=st.booleans())
+    def listen(self, steps: list[int], fails: bool) -> None:
+        """Hear everything that appears while connected; the last batch may be lost."""
+        with (
+            self.store.lease(*KEY[:2], role="live") as lease,
+            lease.live(KEY[2], at="at", settle=timedelta(minutes=LATE)) as live,
+        ):
+            before = {item["id"] for item in self.shown()}
+            for number, minutes in enumerate(steps):
+                self.clock.advance(timedelta(minutes=minutes))
+                heard = [item for item in self.shown() if item["id"] not in before]
+                before |= {item["id"] for item in heard}
+                if fails and number == len(steps) - 1:
+                    live.batch(heard)
+                    return
+                with live.batch(heard).commit() as tx:
+                    self.write(tx, tx.fresh(heard, key="id"))
 
     def mine(self, deaths: Iterator[bool]) -> None:
         with self.store.lease(*KEY[:2]) as lease:
@@ -126,5 +144,5 @@ class Machine(RuleBasedStateMachine):
             self.store.close()
 
 
-def test_late_items_and_dead_workers() -> None:
+def test_late_items_dead_workers_and_listeners() -> None:
     run_state_machine_as_test(Machine)

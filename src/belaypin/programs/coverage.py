@@ -49,13 +49,18 @@ def plan(
 ) -> list[Span]:
     """The windows that are missing in [since_us, until_us): gaps first, then the head.
 
-    The head re-reads ``overlap_us`` of what is covered, as late items appear there. ``is_open``:
-    no end was asked for, so the head is re-read even when all is covered.
+    Each re-reads ``overlap_us`` of what is covered before it, as late items appear there: before a
+    gap too, for what was late where a backfill ended and a listener began. ``is_open``: no end was
+    asked for, so the head is re-read even when all is covered.
     """
     if since_us >= until_us:
         return []
     holes = intervals.gaps(done, since_us, until_us)
-    spans = [Span(start, end, False, MIN_US) for start, end in holes if end < until_us]
+    spans = [
+        _span(start, end, since_us, overlap_us, is_head=False)
+        for start, end in holes
+        if end < until_us
+    ]
     tail = next((start for start, end in holes if end == until_us), None)
     if tail is not None:
         head = tail
@@ -63,6 +68,11 @@ def plan(
         head = until_us
     else:
         return spans
-    start = max(since_us, head - overlap_us) if head > since_us else since_us
-    late_before = head if head > since_us else MIN_US
-    return [*spans, Span(start, until_us, True, late_before)]
+    return [*spans, _span(head, until_us, since_us, overlap_us, is_head=True)]
+
+
+def _span(start_us: int, end_us: int, since_us: int, overlap_us: int, *, is_head: bool) -> Span:
+    """The window of a hole: from its start less the overlap, if something before it is covered."""
+    if start_us <= since_us:
+        return Span(since_us, end_us, is_head, MIN_US)
+    return Span(max(since_us, start_us - overlap_us), end_us, is_head, start_us)

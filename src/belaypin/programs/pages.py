@@ -151,7 +151,7 @@ def begin(fence: Fence, stream: Stream) -> Program[StreamRow]:
     rows = yield Statement("stream.lock", {**fence.params(), "stream_id": stream.key_id})
     if not rows:
         yield from leases.check(fence)
-    row = StreamRow(*rows[0])
+    row = StreamRow(*rows[0][: len(StreamRow._fields)])
     if stream.row is not None and stream.row.generation != row.generation:
         raise Fenced(
             f"{stream.key} was rewound to generation {row.generation} while this worker was at "

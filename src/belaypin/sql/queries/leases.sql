@@ -51,7 +51,7 @@ RETURNING token;
 -- name: lease.lock
 -- The first statement of every fenced write. It holds the lease row until the transaction ends, so
 -- that nobody can take the lease over in between; no row means: fenced.
-SELECT token
+SELECT token, {idle_limit} AS idle_limit
 FROM belaypin_lease
 WHERE key_id = :key_id AND role = :role AND owner = :owner AND token = :token AND expires_us <> 0
 {for_update};

@@ -27,8 +27,7 @@ def main() -> None:
         postgres = None if arguments.sqlite else services.postgres_in_production
         if postgres is not None:
             servers.append(Postgres(postgres.url))
-        server = f"{postgres.name}, {postgres.origin}" if postgres else None
-        machine = describe(Path(place), server)
+        machine = describe(Path(place), postgres.url if postgres else None)
         figures = list(_figures(arguments, servers))
     if arguments.json:
         print(as_json(figures, machine))

@@ -10,12 +10,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import psycopg
+
 import belaypin
 
 __all__ = ["describe"]
 
 
-def describe(folder: Path, postgres: str | None) -> dict[str, str]:
+def describe(folder: Path, postgres_url: str | None) -> dict[str, str]:
     """Versions, cores, how busy it is, and how long its disk takes to make a page durable."""
     found = {
         "belaypin": belaypin.__version__,
@@ -25,7 +27,7 @@ def describe(folder: Path, postgres: str | None) -> dict[str, str]:
         "fsync": f"{_fsync_ms(folder):.2f} ms for 4 KiB",
         "sqlite": f"{sqlite3.sqlite_version}, journal_mode {_journal_mode(folder)}",
     }
-    return {**found, "postgresql": postgres} if postgres else found
+    return {**found, "postgresql": _postgres(postgres_url)} if postgres_url else found
 
 
 def _fsync_ms(folder: Path) -> float:
@@ -37,6 +39,14 @@ def _fsync_ms(folder: Path) -> float:
             os.fsync(file.fileno())
             took_s.append(time.perf_counter() - began_s)
     return statistics.median(took_s) * 1000
+
+
+def _postgres(url: str) -> str:
+    with psycopg.connect(url) as connection:
+        settings = ("server_version", "fsync", "synchronous_commit")
+        rows = [connection.execute(f"SHOW {name}").fetchone() for name in settings]
+    version, fsync, synchronous_commit = (str(row[0]) for row in rows if row)
+    return f"{version}, fsync {fsync}, synchronous_commit {synchronous_commit}"
 
 
 def _journal_mode(folder: Path) -> str:

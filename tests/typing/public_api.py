@@ -128,6 +128,6 @@ def refused(store: belaypin.Store, lease: belaypin.Lease) -> None:
     lease.windows("posts")  # type: ignore[call-arg]
     lease.windows("posts", "30d")  # type: ignore[call-arg]
     store.lease("social", "user:7", "backfill")  # type: ignore[call-arg]
-    store.save("social", {}, 3)  # type: ignore[call-arg]
+    store.save("social", {}, 3)  # type: ignore[call-arg, arg-type]
     store.load(7)  # type: ignore[call-overload]
     belaypin.opne("sqlite:///app.db")  # type: ignore[attr-defined]

@@ -40,6 +40,8 @@ from belaypin.fingerprint import canonical, fingerprint
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
+from belaypin.message import Delivery, Message
+from belaypin.operation import Attempt, Operation
 from belaypin.records import (
     Checkpoint,
     Interval,
@@ -49,6 +51,7 @@ from belaypin.records import (
     UpcastReport,
 )
 from belaypin.reports import Finding, Report
+from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
@@ -85,6 +88,7 @@ __all__ = [
     "AsyncStore",
     "AsyncWindow",
     "AsyncWork",
+    "Attempt",
     "Batch",
     "BelaypinError",
     "Change",
@@ -93,6 +97,7 @@ __all__ = [
     "Clock",
     "Commit",
     "CorruptRecord",
+    "Delivery",
     "Explanation",
     "Fenced",
     "FetchError",
@@ -104,9 +109,11 @@ __all__ = [
     "Lease",
     "LeaseHeld",
     "Live",
+    "Message",
     "MissingDriver",
     "NotCommitted",
     "Once",
+    "Operation",
     "OperationRunning",
     "Original",
     "Page",
@@ -114,6 +121,7 @@ __all__ = [
     "Report",
     "RequestMismatch",
     "Result",
+    "Retry",
     "Schema",
     "SchemaTooNew",
     "SqlError",

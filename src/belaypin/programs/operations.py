@@ -22,6 +22,7 @@ __all__ = [
     "fail",
     "is_completed",
     "look",
+    "orphan_attempts",
     "read",
     "renew",
 ]
@@ -183,6 +184,12 @@ def drop_expired_results(limit: int) -> Program[int]:
     """Drop up to ``limit`` results whose time is over; that they were done stays. How many."""
     rows = yield Statement("operation.drop_results", {"limit": limit})
     return len(rows)
+
+
+def orphan_attempts(after: str, limit: int) -> Program[list[tuple[str, int]]]:
+    """Ids behind ``after`` that have attempts but no operation, and how many attempts."""
+    rows = yield Statement("attempt.orphans", {"after": after, "limit": limit})
+    return [(operation_id, count) for operation_id, count in rows]
 
 
 def _begin_attempt(mine: Claim) -> Program[None]:

@@ -14,17 +14,21 @@ __all__ = [
     "ClaimedRow",
     "MessageClaim",
     "MessageRow",
+    "StoredRow",
     "check_name",
     "claim",
     "delivered",
     "drop_delivered",
     "failed",
     "give_back",
+    "page",
     "redeliver",
     "renew",
     "send",
     "undelivered",
 ]
+
+_PAGE_MESSAGES = 50
 
 
 class MessageClaim(NamedTuple):
@@ -60,6 +64,18 @@ class MessageRow(NamedTuple):
     error: str | None
     created_us: int
     next_try_us: int
+
+
+class StoredRow(NamedTuple):
+    """A message as ``verify`` reads it; the payload is framed."""
+
+    message_id: int
+    topic: str
+    key: str
+    payload: bytes
+    attempts: int
+    status: str
+    delivered_us: int | None
 
 
 def send(topic: str, payload: object, key: str) -> Program[bool]:
@@ -121,6 +137,12 @@ def undelivered(topic: str | None, after: int, limit: int) -> Program[list[Messa
     else:
         rows = yield Statement("outbox.undelivered_of", {**page, "topic": topic})
     return [MessageRow(*row) for row in rows]
+
+
+def page(after: int) -> Program[list[StoredRow]]:
+    """The first messages behind ``after``, delivered ones as well."""
+    rows = yield Statement("outbox.page", {"after": after, "limit": _PAGE_MESSAGES})
+    return [StoredRow(*row) for row in rows]
 
 
 def redeliver(topic: str, key: str) -> Program[bool]:

@@ -102,6 +102,16 @@ UPDATE belaypin_attempt
 SET ended_us = {now_us}, outcome = :outcome, error = :error, traceback = :traceback
 WHERE operation_id = :operation_id AND owner = :owner AND ended_us IS NULL;
 
+-- name: attempt.orphans
+-- They are made in the transaction that makes their operation, or later.
+SELECT operation_id, COUNT(*) AS attempts
+FROM belaypin_attempt AS a
+WHERE operation_id > :after
+  AND NOT EXISTS (SELECT 1 FROM belaypin_operation AS o WHERE o.operation_id = a.operation_id)
+GROUP BY operation_id
+ORDER BY operation_id
+LIMIT :limit;
+
 -- name: attempt.list
 SELECT attempt, owner, started_us, ended_us, outcome, error, traceback
 FROM belaypin_attempt

@@ -65,6 +65,14 @@ WHERE status <> 'delivered' AND topic = :topic AND message_id > :after
 ORDER BY message_id
 LIMIT :limit;
 
+-- name: outbox.page
+-- What verify reads, whatever has become of it.
+SELECT message_id, topic, message_key, payload, attempts, status, delivered_us
+FROM belaypin_outbox
+WHERE message_id > :after
+ORDER BY message_id
+LIMIT :limit;
+
 -- name: outbox.redeliver
 -- Who handles it now, if anybody does, keeps his claim.
 UPDATE belaypin_outbox

@@ -356,6 +356,7 @@ async def test_a_result_goes_in_time_and_the_fact_stays(site: Site) -> None:
     assert (await store.verify()).ok
 
 
+@pytest.mark.parametrize("database", ["memory"])
 async def test_a_result_without_a_lifetime_is_kept(site: Site) -> None:
     clock = FixedClock()
     store = await opened(site, clock=clock)
@@ -385,6 +386,7 @@ async def test_expired_results_are_dropped_in_small_steps(
     assert await run(store, "long", result="again") == 1
 
 
+@pytest.mark.parametrize("database", ["memory"])
 async def test_a_bad_lifetime_is_refused(site: Site) -> None:
     store = await opened(site)
     for bad in ("soon", -1, object()):
@@ -431,6 +433,7 @@ async def test_a_call_runs_once_and_returns_what_it_returned(site: Site) -> None
     assert found.result == {"number": 1, "items": ["7", "-"]}
 
 
+@pytest.mark.parametrize("database", ["memory"])
 async def test_a_call_that_fails_runs_again(site: Site) -> None:
     store = await opened(site)
     calls = itertools.count(1)
@@ -451,6 +454,7 @@ async def test_a_call_that_fails_runs_again(site: Site) -> None:
     assert [a.outcome for a in (await store.operation("work:7")).attempts] == ["failed", "done"]
 
 
+@pytest.mark.parametrize("database", ["memory"])
 async def test_other_arguments_under_one_id_are_refused(site: Site) -> None:
     store = await opened(site)
     charge, ran = decorated(site, store, "charge:{invoice}")
@@ -466,6 +470,7 @@ async def test_other_arguments_under_one_id_are_refused(site: Site) -> None:
     assert ran == [(7, "-")]
 
 
+@pytest.mark.parametrize("database", ["memory"])
 async def test_an_id_may_be_computed(site: Site) -> None:
     store = await opened(site)
     charge, ran = decorated(site, store, lambda invoice, note="-": f"by:{invoice['id']}")
@@ -475,6 +480,7 @@ async def test_an_id_may_be_computed(site: Site) -> None:
     assert await store.operation("by:3")
 
 
+@pytest.mark.parametrize("database", ["memory"])
 async def test_the_lifetime_of_a_calls_result(site: Site) -> None:
     clock = FixedClock()
     store = await opened(site, clock=clock)
@@ -485,6 +491,7 @@ async def test_the_lifetime_of_a_calls_result(site: Site) -> None:
     assert len(ran) == 1
 
 
+@pytest.mark.parametrize("database", ["memory"])
 async def test_arguments_that_make_no_id_are_refused(site: Site) -> None:
     store = await opened(site)
     charge, ran = decorated(site, store, "charge:{invoice}")
@@ -497,6 +504,7 @@ async def test_arguments_that_make_no_id_are_refused(site: Site) -> None:
     assert await site.query("SELECT * FROM belaypin_operation") == []
 
 
+@pytest.mark.parametrize("database", ["memory"])
 async def test_templates_that_could_mix_calls_up_are_refused(site: Site) -> None:
     store = await opened(site)
 

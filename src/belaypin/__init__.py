@@ -43,6 +43,7 @@ from belaypin.membership import LIMIT_ITEMS
 from belaypin.message import Delivery, Message
 from belaypin.operation import Attempt, Operation
 from belaypin.records import (
+    AuditEntry,
     Checkpoint,
     Interval,
     Original,
@@ -89,6 +90,7 @@ __all__ = [
     "AsyncWindow",
     "AsyncWork",
     "Attempt",
+    "AuditEntry",
     "Batch",
     "BelaypinError",
     "Change",

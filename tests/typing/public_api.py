@@ -49,6 +49,7 @@ def loop(store: belaypin.Store) -> None:
 
 
 def changes(lease: belaypin.Lease) -> None:
+    lease.changed("profile", {}, revision="2024-01-01T00:00:00Z", processor=2)
     with lease.changed("profile", {"name": "Ada"}, ignore=["at"]) as change:
         assert_type(change, belaypin.Change)
         if change:

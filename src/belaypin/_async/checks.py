@@ -131,7 +131,6 @@ class _Flights:
 
 async def _done(future: Future[Any], limit_s: float) -> bool:
     """Wait for the future, but no longer than that; whether it is done."""
-    await asyncio.wait(
-        [asyncio.wrap_future(future)], timeout=limit_s
-    )  # sync: wait([future], limit_s)
+    waited = asyncio.wrap_future(future)  # sync: drop
+    await asyncio.wait([waited], timeout=limit_s)  # sync: wait([future], limit_s)
     return future.done()

@@ -194,6 +194,8 @@ def _checkpoint(key: Key, row: CheckpointRow, type_: Any, schema: Schema | None)
         skipped=row.skipped,
         changed=row.changed,
         late=row.late,
+        stale=row.stale,
+        processor=row.processor,
     )
 
 

@@ -41,6 +41,7 @@ from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.records import (
+    AuditEntry,
     Checkpoint,
     Interval,
     Original,
@@ -86,6 +87,7 @@ __all__ = [
     "AsyncStore",
     "AsyncWindow",
     "AsyncWork",
+    "AuditEntry",
     "Batch",
     "BelaypinError",
     "Change",

@@ -17,6 +17,7 @@ __all__ = [
     "Getter",
     "MissingField",
     "as_sequence",
+    "check_count",
     "describe",
     "field_names",
     "getter",
@@ -134,3 +135,9 @@ def _known(item: object) -> str:
         return f"{type(item).__name__} has no fields"
     more = ", …" if len(names) > _SHOWN_FIELDS else ""
     return "it has " + ", ".join(names[:_SHOWN_FIELDS]) + more
+
+
+def check_count(name: str, value: object, *, at_least: int) -> None:
+    """Raise UsageError if the argument ``name`` is no count; None is one without a limit."""
+    if value is not None and (not isinstance(value, int) or value < at_least):
+        raise UsageError(f"{name} must be a number, {at_least} or more, not {describe(value)}.")

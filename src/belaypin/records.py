@@ -10,7 +10,15 @@ import msgspec
 from belaypin.errors import UsageError
 from belaypin.keys import Key
 
-__all__ = ["Checkpoint", "Interval", "Original", "StateChange", "StateFailure", "UpcastReport"]
+__all__ = [
+    "AuditEntry",
+    "Checkpoint",
+    "Interval",
+    "Original",
+    "StateChange",
+    "StateFailure",
+    "UpcastReport",
+]
 
 State = TypeVar("State")
 
@@ -78,6 +86,26 @@ class Checkpoint(msgspec.Struct, Generic[State], frozen=True):
     def processing_duration(self) -> timedelta:
         """From creation to completion or, while not complete, to the last write."""
         return (self.completed_at or self.updated_at) - self.created_at
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """An act that changed history or gave something up: who, what, at which Key, and how.
+
+    ``actor`` names the machine and the process; ``detail`` is what the act says of itself. The
+    ``number`` grows with each entry.
+    """
+
+    number: int
+    at: datetime
+    actor: str
+    action: str
+    key: Key | None
+    detail: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Return the entry as one line."""
+        where = "" if self.key is None else f" {self.key}"
+        return f"{self.number}. {self.at:%Y-%m-%d %H:%M:%S}Z {self.action}{where} {self.detail}"
 
 
 class Original(msgspec.Struct, frozen=True):

@@ -7,14 +7,13 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
 
-from belaypin._async.work import AsyncWork, OpenTransaction
+from belaypin._async.tenure import AsyncTenure
+from belaypin._async.work import AsyncWork
 from belaypin.backends.base import AsyncTransaction
 from belaypin.errors import UsageError
 from belaypin.keys import Key
 from belaypin.programs import checkpoints, components, leases
 from belaypin.programs.checkpoints import Kind
-from belaypin.programs.components import Components
-from belaypin.programs.leases import Fence
 
 __all__ = ["AsyncChange"]
 
@@ -27,9 +26,7 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
 
     def __init__(
         self,
-        open_transaction: OpenTransaction,
-        fence: Callable[[], Fence],
-        attached: Components,
+        tenure: AsyncTenure,
         key: Key,
         content_hash: str,
         note_unchanged: Callable[[int, str], None],
@@ -37,13 +34,12 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         self.content_hash = content_hash
         self.kind: Kind = "unchanged"
         """ "new" if there was no content before, else "changed" or "unchanged"."""
-        self._components = attached
-        self._fence = fence
+        self._tenure = tenure
+        self._components = tenure.components
         self._key = key
         self._key_id: int | None = None
-        self._open_transaction = open_transaction
         self._note_unchanged = note_unchanged
-        self._work = _ChangeWork(open_transaction, self)
+        self._work = _ChangeWork(self)
 
     def __bool__(self) -> bool:
         return self.kind != "unchanged"
@@ -58,8 +54,8 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         return self._work
 
     async def __aenter__(self) -> Self:
-        self._fence()
-        async with self._open_transaction(write=False) as transaction:
+        self._tenure.fence()
+        async with self._tenure.open_transaction(write=False) as transaction:
             same = checkpoints.has_content(self._key, self.content_hash)
             self._key_id = await transaction.run(same)
         if self._key_id is None:
@@ -79,7 +75,7 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
             changes = self._components.changes() if self else []
             if changes:
                 await self._work._run(components.save(changes))
-            await self._work._renew_if_long(self._fence())
+            await self._work._renew_if_long(self._tenure.fence())
             await self._work._end()
         except BaseException as failure:
             await self._undo(failure)
@@ -96,13 +92,13 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
 
     async def _compare(self, transaction: AsyncTransaction) -> None:
         """Decide under the row's lock: another role may have committed this content meanwhile."""
-        await transaction.run(leases.check(self._fence()))
+        await transaction.run(leases.check(self._tenure.fence()))
         self.kind = await transaction.run(checkpoints.content(self._key, self.content_hash))
 
 
 class _ChangeWork(AsyncWork):
-    def __init__(self, open_transaction: OpenTransaction, change: AsyncChange) -> None:
-        super().__init__(open_transaction)
+    def __init__(self, change: AsyncChange) -> None:
+        super().__init__(change._tenure.open_transaction)
         self._change = change
 
     async def _guard(self, transaction: AsyncTransaction) -> None:

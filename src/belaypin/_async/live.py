@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
 
 from belaypin._async.commit import AsyncCommit
 from belaypin._async.joined import AsyncJoined
-from belaypin._async.work import OpenTransaction
+from belaypin._async.tenure import AsyncTenure
 from belaypin.errors import NotCommitted, UsageError
 from belaypin.programs import pages
-from belaypin.programs.components import Components
 from belaypin.programs.courses import BatchCourse, LiveCourse
-from belaypin.programs.leases import Fence
 from belaypin.programs.pages import Stream
 from belaypin.times import At
 
@@ -29,25 +27,21 @@ class AsyncLive(AbstractAsyncContextManager["AsyncLive"]):
 
     def __init__(
         self,
-        open_transaction: OpenTransaction,
-        fence: Callable[[], Fence],
-        components: Components,
+        tenure: AsyncTenure,
         stream: Stream,
         at: At,
         settle_us: int,
     ) -> None:
-        self._open_transaction = open_transaction
-        self._fence = fence
-        self._components = components
+        self._tenure = tenure
         self._stream = stream
         self._at = at
         self._settle_us = settle_us
         self._course: LiveCourse | None = None
 
     async def __aenter__(self) -> Self:
-        fence = self._fence()
+        fence = self._tenure.fence()
         try:
-            async with self._open_transaction() as transaction:
+            async with self._tenure.open_transaction() as transaction:
                 row = await transaction.run(pages.begin(fence, self._stream))
         except BaseException:
             self._stream.ended(durable=False)
@@ -65,14 +59,7 @@ class AsyncLive(AbstractAsyncContextManager["AsyncLive"]):
         """Events that came together, to be committed like a page."""
         if self._course is None:
             raise UsageError("Not listening: use `with lease.live(...) as live`.")
-        return AsyncBatch(
-            self._open_transaction,
-            self._fence,
-            self._components,
-            self._stream,
-            self._course.batch(),
-            list(items),
-        )
+        return AsyncBatch(self._tenure, self._stream, self._course.batch(), list(items))
 
     async def batches(
         self, source: AsyncIterable[Sequence[Any]] | Iterable[Sequence[Any]]
@@ -104,17 +91,13 @@ class AsyncBatch:
 
     def __init__(
         self,
-        open_transaction: OpenTransaction,
-        fence: Callable[[], Fence],
-        components: Components,
+        tenure: AsyncTenure,
         stream: Stream,
         course: BatchCourse,
         items: list[Any],
     ) -> None:
         self.items = items
-        self._open_transaction = open_transaction
-        self._fence = fence
-        self._components = components
+        self._tenure = tenure
         self._stream = stream
         self._course = course
 
@@ -129,14 +112,7 @@ class AsyncBatch:
         ``joined`` is as in ``page.commit``. Raises NotCommitted if they were committed before.
         """
         self._course.check()
-        return AsyncCommit(
-            self._open_transaction,
-            self._fence(),
-            self._components,
-            self._stream,
-            self._course,
-            joined,
-        )
+        return AsyncCommit(self._tenure, self._stream, self._course, joined)
 
 
 async def _each(source: Any) -> AsyncIterator[Any]:

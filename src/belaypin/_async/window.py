@@ -9,12 +9,10 @@ from typing import Any
 from belaypin._async.commit import AsyncCommit
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.resolve import resolved
-from belaypin._async.work import OpenTransaction
+from belaypin._async.tenure import AsyncTenure
 from belaypin.errors import NotCommitted
 from belaypin.fetched import read_fetched
-from belaypin.programs.components import Components
 from belaypin.programs.courses import PageCourse, WindowCourse
-from belaypin.programs.leases import Fence
 from belaypin.programs.pages import Stream
 from belaypin.times import from_us
 
@@ -28,15 +26,11 @@ class AsyncWindow:
 
     def __init__(
         self,
-        open_transaction: OpenTransaction,
-        fence: Callable[[], Fence],
-        components: Components,
+        tenure: AsyncTenure,
         stream: Stream,
         course: WindowCourse,
     ) -> None:
-        self._open_transaction = open_transaction
-        self._fence = fence
-        self._components = components
+        self._tenure = tenure
         self._stream = stream
         self._course = course
         self.resumed = course.stored == course.window
@@ -78,14 +72,7 @@ class AsyncWindow:
             returned = await resolved(fetch(self.cursor))
             fetched = read_fetched(returned, self.cursor, items, cursor)
             course = self._course.page(fetched.items, fetched.next_cursor)
-            page = AsyncPage(
-                self._open_transaction,
-                self._fence,
-                self._components,
-                self._stream,
-                course,
-                fetched.items,
-            )
+            page = AsyncPage(self._tenure, self._stream, course, fetched.items)
             yield page
             if not page.is_committed:
                 await self._pass_over(page)
@@ -107,17 +94,13 @@ class AsyncPage:
 
     def __init__(
         self,
-        open_transaction: OpenTransaction,
-        fence: Callable[[], Fence],
-        components: Components,
+        tenure: AsyncTenure,
         stream: Stream,
         course: PageCourse,
         items: list[Any],
     ) -> None:
         self.items = items
-        self._open_transaction = open_transaction
-        self._fence = fence
-        self._components = components
+        self._tenure = tenure
         self._stream = stream
         self._course = course
 
@@ -143,11 +126,4 @@ class AsyncPage:
         Raises NotCommitted if this page was committed before, or another one was meanwhile.
         """
         self._course.check()
-        return AsyncCommit(
-            self._open_transaction,
-            self._fence(),
-            self._components,
-            self._stream,
-            self._course,
-            joined,
-        )
+        return AsyncCommit(self._tenure, self._stream, self._course, joined)

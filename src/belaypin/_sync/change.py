@@ -8,14 +8,13 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
-from belaypin._sync.work import OpenTransaction, Work
+from belaypin._sync.tenure import Tenure
+from belaypin._sync.work import Work
 from belaypin.backends.base import Transaction
 from belaypin.errors import UsageError
 from belaypin.keys import Key
 from belaypin.programs import checkpoints, components, leases
 from belaypin.programs.checkpoints import Kind
-from belaypin.programs.components import Components
-from belaypin.programs.leases import Fence
 
 __all__ = ["Change"]
 
@@ -28,9 +27,7 @@ class Change(AbstractContextManager["Change"]):
 
     def __init__(
         self,
-        open_transaction: OpenTransaction,
-        fence: Callable[[], Fence],
-        attached: Components,
+        tenure: Tenure,
         key: Key,
         content_hash: str,
         note_unchanged: Callable[[int, str], None],
@@ -38,13 +35,12 @@ class Change(AbstractContextManager["Change"]):
         self.content_hash = content_hash
         self.kind: Kind = "unchanged"
         """ "new" if there was no content before, else "changed" or "unchanged"."""
-        self._components = attached
-        self._fence = fence
+        self._tenure = tenure
+        self._components = tenure.components
         self._key = key
         self._key_id: int | None = None
-        self._open_transaction = open_transaction
         self._note_unchanged = note_unchanged
-        self._work = _ChangeWork(open_transaction, self)
+        self._work = _ChangeWork(self)
 
     def __bool__(self) -> bool:
         return self.kind != "unchanged"
@@ -59,8 +55,8 @@ class Change(AbstractContextManager["Change"]):
         return self._work
 
     def __enter__(self) -> Self:
-        self._fence()
-        with self._open_transaction(write=False) as transaction:
+        self._tenure.fence()
+        with self._tenure.open_transaction(write=False) as transaction:
             same = checkpoints.has_content(self._key, self.content_hash)
             self._key_id = transaction.run(same)
         if self._key_id is None:
@@ -80,7 +76,7 @@ class Change(AbstractContextManager["Change"]):
             changes = self._components.changes() if self else []
             if changes:
                 self._work._run(components.save(changes))
-            self._work._renew_if_long(self._fence())
+            self._work._renew_if_long(self._tenure.fence())
             self._work._end()
         except BaseException as failure:
             self._undo(failure)
@@ -97,13 +93,13 @@ class Change(AbstractContextManager["Change"]):
 
     def _compare(self, transaction: Transaction) -> None:
         """Decide under the row's lock: another role may have committed this content meanwhile."""
-        transaction.run(leases.check(self._fence()))
+        transaction.run(leases.check(self._tenure.fence()))
         self.kind = transaction.run(checkpoints.content(self._key, self.content_hash))
 
 
 class _ChangeWork(Work):
-    def __init__(self, open_transaction: OpenTransaction, change: Change) -> None:
-        super().__init__(open_transaction)
+    def __init__(self, change: Change) -> None:
+        super().__init__(change._tenure.open_transaction)
         self._change = change
 
     def _guard(self, transaction: Transaction) -> None:

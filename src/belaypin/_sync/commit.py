@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from belaypin._sync.joined import Joined
-from belaypin._sync.work import OpenTransaction, Work
+from belaypin._sync.tenure import Tenure
+from belaypin._sync.work import Work
 from belaypin.backends.base import Transaction
 from belaypin.clock import sleep_s, unique_id
 from belaypin.errors import StoreBusy, StoreUnavailable, VersionConflict
@@ -16,9 +17,8 @@ from belaypin.fields import as_sequence
 from belaypin.fingerprint import item_fingerprinter
 from belaypin.ids import extract_ids
 from belaypin.programs import components, pages
-from belaypin.programs.components import Change, Components
+from belaypin.programs.components import Change
 from belaypin.programs.courses import Course
-from belaypin.programs.leases import Fence
 from belaypin.programs.pages import Advance, Counts, Stream
 from belaypin.programs.selection import Selection
 
@@ -41,16 +41,14 @@ class Commit(Work):
 
     def __init__(
         self,
-        open_transaction: OpenTransaction,
-        fence: Fence,
-        attached: Components,
+        tenure: Tenure,
         stream: Stream,
         course: Course,
         joined: Joined | None = None,
     ) -> None:
-        super().__init__(open_transaction if joined is None else joined._open)
-        self._fence = fence
-        self._components = attached
+        super().__init__(tenure.open_transaction if joined is None else joined._open)
+        self._fence = tenure.fence()
+        self._components = tenure.components
         self._stream = stream
         self._course = course
         self._is_joined = joined is not None

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 from belaypin._sync.change import Change
 from belaypin._sync.live import Live
+from belaypin._sync.tenure import Tenure
 from belaypin._sync.window import Window
 from belaypin.backends.base import Backend
 from belaypin.clock import jitter, monotonic_s, sleep_s, unique_id
@@ -66,6 +67,7 @@ class Lease(AbstractContextManager["Lease"]):
         self._is_lost = False
         self._streams: dict[str, Stream] = {}
         self._components = Components()
+        self._tenure = Tenure(backend.transaction, self._fence, self._components)
         self._unchanged: dict[int, str] = {}
 
     @property
@@ -169,7 +171,7 @@ class Lease(AbstractContextManager["Lease"]):
         begun = pages.resumable(stored, since_at_us, until_us, is_open=is_open)
         if begun is not None:
             course = WindowCourse(opened.key, begun, stored, at)
-            yield self._window(opened, course)
+            yield Window(self._tenure, opened, course)
             stored = course.stored
             if stored is not None:
                 return
@@ -179,7 +181,7 @@ class Lease(AbstractContextManager["Lease"]):
             caps = is_open and span.is_head and at is not None
             window = OpenWindow(*span, caps_at_newest=caps)
             course = WindowCourse(opened.key, window, stored, at)
-            yield self._window(opened, course)
+            yield Window(self._tenure, opened, course)
             stored = course.stored
             if course.is_half_way:
                 return
@@ -221,9 +223,7 @@ class Lease(AbstractContextManager["Lease"]):
             )
         content_hash = fingerprint(content, ignore=ignore)
         return Change(
-            self._backend.transaction,
-            self._fence,
-            self._components,
+            self._tenure,
             self.key.child(stream),
             content_hash,
             self._unchanged.__setitem__,
@@ -235,14 +235,8 @@ class Lease(AbstractContextManager["Lease"]):
         ``at`` is an event's time, as in ``windows``. ``settle`` is how late an event may still
         come in: so much less than the time until now is covered.
         """
-        return Live(
-            self._backend.transaction,
-            self._fence,
-            self._components,
-            self._stream(stream),
-            at,
-            duration_us(settle, "settle"),
-        )
+        settle_us = duration_us(settle, "settle")
+        return Live(self._tenure, self._stream(stream), at, settle_us)
 
     def _take(self) -> Fence:
         deadline_s = monotonic_s() + self._wait_us / 1_000_000
@@ -275,9 +269,6 @@ class Lease(AbstractContextManager["Lease"]):
             )
         pause_s = min(jitter(*_POLL_S), left_s, max(expires_s, _POLL_S[0]))
         sleep_s(pause_s)
-
-    def _window(self, stream: Stream, course: WindowCourse) -> Window:
-        return Window(self._backend.transaction, self._fence, self._components, stream, course)
 
     def _read(self, stream: Stream) -> tuple[StreamRow, Intervals]:
         with self._backend.transaction(write=False) as transaction:

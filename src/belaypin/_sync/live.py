@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from belaypin._sync.commit import Commit
 from belaypin._sync.joined import Joined
-from belaypin._sync.work import OpenTransaction
+from belaypin._sync.tenure import Tenure
 from belaypin.errors import NotCommitted, UsageError
 from belaypin.programs import pages
-from belaypin.programs.components import Components
 from belaypin.programs.courses import BatchCourse, LiveCourse
-from belaypin.programs.leases import Fence
 from belaypin.programs.pages import Stream
 from belaypin.times import At
 
@@ -30,25 +28,21 @@ class Live(AbstractContextManager["Live"]):
 
     def __init__(
         self,
-        open_transaction: OpenTransaction,
-        fence: Callable[[], Fence],
-        components: Components,
+        tenure: Tenure,
         stream: Stream,
         at: At,
         settle_us: int,
     ) -> None:
-        self._open_transaction = open_transaction
-        self._fence = fence
-        self._components = components
+        self._tenure = tenure
         self._stream = stream
         self._at = at
         self._settle_us = settle_us
         self._course: LiveCourse | None = None
 
     def __enter__(self) -> Self:
-        fence = self._fence()
+        fence = self._tenure.fence()
         try:
-            with self._open_transaction() as transaction:
+            with self._tenure.open_transaction() as transaction:
                 row = transaction.run(pages.begin(fence, self._stream))
         except BaseException:
             self._stream.ended(durable=False)
@@ -66,14 +60,7 @@ class Live(AbstractContextManager["Live"]):
         """Events that came together, to be committed like a page."""
         if self._course is None:
             raise UsageError("Not listening: use `with lease.live(...) as live`.")
-        return Batch(
-            self._open_transaction,
-            self._fence,
-            self._components,
-            self._stream,
-            self._course.batch(),
-            list(items),
-        )
+        return Batch(self._tenure, self._stream, self._course.batch(), list(items))
 
     def batches(self, source: Iterable[Sequence[Any]]) -> Iterator[Batch]:
         """Each list of events that ``source`` yields, as a batch; an empty one is a heartbeat.
@@ -103,17 +90,13 @@ class Batch:
 
     def __init__(
         self,
-        open_transaction: OpenTransaction,
-        fence: Callable[[], Fence],
-        components: Components,
+        tenure: Tenure,
         stream: Stream,
         course: BatchCourse,
         items: list[Any],
     ) -> None:
         self.items = items
-        self._open_transaction = open_transaction
-        self._fence = fence
-        self._components = components
+        self._tenure = tenure
         self._stream = stream
         self._course = course
 
@@ -128,14 +111,7 @@ class Batch:
         ``joined`` is as in ``page.commit``. Raises NotCommitted if they were committed before.
         """
         self._course.check()
-        return Commit(
-            self._open_transaction,
-            self._fence(),
-            self._components,
-            self._stream,
-            self._course,
-            joined,
-        )
+        return Commit(self._tenure, self._stream, self._course, joined)
 
 
 def _each(source: Any) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self
 
+from belaypin._sync.audit import Audit
 from belaypin._sync.evolution import Evolution
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
@@ -16,7 +17,7 @@ from belaypin.backends.base import Backend, Params, Result, Transaction
 from belaypin.catalog import migrations
 from belaypin.clock import unique_id
 from belaypin.errors import UsageError
-from belaypin.fields import describe
+from belaypin.fields import check_count, describe
 from belaypin.heartbeat import Heartbeat
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
@@ -33,7 +34,7 @@ _MIN_TTL_US = 50_000
 _STATES_PER_STEP = 100
 
 
-class Store(Records, Upkeep, AbstractContextManager["Store"]):
+class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
 
     def __init__(self, backend: Backend, *, limit_items: int = LIMIT_ITEMS) -> None:
@@ -129,8 +130,8 @@ class Store(Records, Upkeep, AbstractContextManager["Store"]):
         listed. What was replaced is kept until ``confirm_states``.
         """
         kind = _kind(pipeline, stream, schema)
-        _check_count("limit", limit, at_least=1)
-        _check_count("show", show, at_least=0)
+        check_count("limit", limit, at_least=1)
+        check_count("show", show, at_least=0)
         after_entity = "" if after is None else kind.entity_of(Key.of(after))
         tally = Tally(kind, type, schema, show, dry_run=dry_run)
         return Evolution(self._open, kind, _STATES_PER_STEP).upcast(tally, after_entity, limit)
@@ -163,8 +164,3 @@ def _kind(pipeline: str, stream: str | None, schema: object) -> Kind:
         raise UsageError(f"schema must be a belaypin.Schema, not {describe(schema)}.")
     Key.of((pipeline, "entity") if stream is None else (pipeline, "entity", stream))
     return Kind(pipeline, stream or "")
-
-
-def _check_count(name: str, value: object, *, at_least: int) -> None:
-    if value is not None and (not isinstance(value, int) or value < at_least):
-        raise UsageError(f"{name} must be a number, {at_least} or more, not {describe(value)}.")

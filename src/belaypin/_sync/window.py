@@ -10,12 +10,10 @@ from typing import Any
 from belaypin._sync.commit import Commit
 from belaypin._sync.joined import Joined
 from belaypin._sync.resolve import resolved
-from belaypin._sync.work import OpenTransaction
+from belaypin._sync.tenure import Tenure
 from belaypin.errors import NotCommitted
 from belaypin.fetched import read_fetched
-from belaypin.programs.components import Components
 from belaypin.programs.courses import PageCourse, WindowCourse
-from belaypin.programs.leases import Fence
 from belaypin.programs.pages import Stream
 from belaypin.times import from_us
 
@@ -29,15 +27,11 @@ class Window:
 
     def __init__(
         self,
-        open_transaction: OpenTransaction,
-        fence: Callable[[], Fence],
-        components: Components,
+        tenure: Tenure,
         stream: Stream,
         course: WindowCourse,
     ) -> None:
-        self._open_transaction = open_transaction
-        self._fence = fence
-        self._components = components
+        self._tenure = tenure
         self._stream = stream
         self._course = course
         self.resumed = course.stored == course.window
@@ -79,14 +73,7 @@ class Window:
             returned = resolved(fetch(self.cursor))
             fetched = read_fetched(returned, self.cursor, items, cursor)
             course = self._course.page(fetched.items, fetched.next_cursor)
-            page = Page(
-                self._open_transaction,
-                self._fence,
-                self._components,
-                self._stream,
-                course,
-                fetched.items,
-            )
+            page = Page(self._tenure, self._stream, course, fetched.items)
             yield page
             if not page.is_committed:
                 self._pass_over(page)
@@ -108,17 +95,13 @@ class Page:
 
     def __init__(
         self,
-        open_transaction: OpenTransaction,
-        fence: Callable[[], Fence],
-        components: Components,
+        tenure: Tenure,
         stream: Stream,
         course: PageCourse,
         items: list[Any],
     ) -> None:
         self.items = items
-        self._open_transaction = open_transaction
-        self._fence = fence
-        self._components = components
+        self._tenure = tenure
         self._stream = stream
         self._course = course
 
@@ -144,11 +127,4 @@ class Page:
         Raises NotCommitted if this page was committed before, or another one was meanwhile.
         """
         self._course.check()
-        return Commit(
-            self._open_transaction,
-            self._fence(),
-            self._components,
-            self._stream,
-            self._course,
-            joined,
-        )
+        return Commit(self._tenure, self._stream, self._course, joined)

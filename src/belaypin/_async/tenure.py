@@ -1,0 +1,20 @@
+"""A tenure: what a lease hands down to its windows, pages, batches and commits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from belaypin._async.work import OpenTransaction
+from belaypin.programs.components import Components
+from belaypin.programs.leases import Fence
+
+__all__ = ["AsyncTenure"]
+
+
+class AsyncTenure(NamedTuple):
+    """How to write under one lease. ``fence`` raises once the lease is lost or released."""
+
+    open_transaction: OpenTransaction
+    fence: Callable[[], Fence]
+    components: Components

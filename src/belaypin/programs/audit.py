@@ -1,0 +1,63 @@
+"""The audit: each act that changes history or gives something up is noted in its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from belaypin.keys import Key
+from belaypin.program import Program, Statement
+from belaypin.programs.upkeep import Scope
+from belaypin.records import AuditEntry
+from belaypin.times import from_us
+
+__all__ = ["note", "read"]
+
+
+def note(actor: str, action: str, key: Key | None, detail: Mapping[str, Any]) -> Program[None]:
+    """Note an act: ``action`` is one word, ``detail`` says the rest as a JSON object."""
+    pipeline, entity, stream = (
+        ("", "", "") if key is None else (key.pipeline, key.entity, key.stream)
+    )
+    yield Statement(
+        "audit.note",
+        {
+            "actor": actor,
+            "action": action,
+            "pipeline": pipeline,
+            "entity": entity,
+            "stream": stream,
+            "detail": msgspec.json.encode(detail).decode(),
+        },
+    )
+
+
+def read(key: Key | None, before: int, count: int) -> Program[list[AuditEntry]]:
+    """The newest ``count`` acts numbered below ``before``, at the Key and beneath it."""
+    scope = _scope(key)
+    rows = yield Statement("audit.list", {**scope.params(), "before": before, "count": count})
+    return [_entry(*row) for row in rows]
+
+
+def _scope(key: Key | None) -> Scope:
+    if key is None:
+        return Scope.of(None, None)
+    if key.stream:
+        one = (key.pipeline, key.entity, key.stream)
+        return Scope(one, one)
+    return Scope.of(key.pipeline, key.entity or None)
+
+
+def _entry(number: int, at_us: int, actor: str, action: str, *rest: str) -> AuditEntry:
+    *parts, detail = rest
+    named = [part for part in parts if part]
+    return AuditEntry(
+        number=number,
+        at=from_us(at_us),
+        actor=actor,
+        action=action,
+        key=Key(*named) if named else None,
+        detail=msgspec.json.decode(detail),
+    )

@@ -36,6 +36,7 @@ from belaypin.errors import (
     VersionConflict,
 )
 from belaypin.explanation import Explanation, Placed
+from belaypin.failure import Failure
 from belaypin.fingerprint import canonical, fingerprint
 from belaypin.health import Health
 from belaypin.keys import Key
@@ -55,6 +56,7 @@ from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
+    from belaypin._async.attempt import AsyncAttempt
     from belaypin._async.change import AsyncChange
     from belaypin._async.commit import AsyncCommit
     from belaypin._async.joined import AsyncJoined
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from belaypin._async.store import AsyncStore
     from belaypin._async.window import AsyncPage, AsyncWindow
     from belaypin._async.work import AsyncWork
+    from belaypin._sync.attempt import Attempt
     from belaypin._sync.change import Change
     from belaypin._sync.commit import Commit
     from belaypin._sync.joined import Joined
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
     from belaypin.backends.base import AsyncBackend, Backend, Result
 
 __all__ = [
+    "AsyncAttempt",
     "AsyncBatch",
     "AsyncChange",
     "AsyncCommit",
@@ -87,6 +91,7 @@ __all__ = [
     "AsyncStore",
     "AsyncWindow",
     "AsyncWork",
+    "Attempt",
     "AuditEntry",
     "Batch",
     "BelaypinError",
@@ -97,6 +102,7 @@ __all__ = [
     "Commit",
     "CorruptRecord",
     "Explanation",
+    "Failure",
     "Fenced",
     "FetchError",
     "Finding",
@@ -222,6 +228,7 @@ def _require_psycopg() -> None:
 
 # What users hold is imported when it is asked for: asyncio alone takes 50 ms.
 _HOMES = {
+    "attempt": ("Attempt",),
     "change": ("Change",),
     "commit": ("Commit",),
     "joined": ("Joined",),

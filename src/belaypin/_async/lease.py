@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from belaypin import intervals
 from belaypin._async.change import AsyncChange
 from belaypin._async.live import AsyncLive
 from belaypin._async.tenure import AsyncTenure
-from belaypin._async.window import AsyncWindow
+from belaypin._async.window import AsyncRetryWindow, AsyncWindow
 from belaypin.backends.base import AsyncBackend
 from belaypin.clock import jitter, monotonic_s, unique_id
 from belaypin.components import Checkpointable
@@ -22,13 +23,14 @@ from belaypin.heartbeat import Beat, Heartbeat
 from belaypin.intervals import Intervals
 from belaypin.keys import Key
 from belaypin.process import is_surely_dead, owner_name
-from belaypin.programs import checkpoints, components, coverage, leases, pages
+from belaypin.programs import checkpoints, components, coverage, failures, leases, pages
 from belaypin.programs.components import Attached, Components
-from belaypin.programs.courses import WindowCourse
+from belaypin.programs.courses import DEFAULT_RETRY, WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
+from belaypin.retry import Retry
 from belaypin.schema import Schema
-from belaypin.times import At, Duration, duration_us, since_us, to_us
+from belaypin.times import MIN_US, At, Duration, duration_us, since_us, to_us
 
 __all__ = ["AsyncLease"]
 
@@ -144,6 +146,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         until: datetime | None = None,
         settle: Duration = 0,
         at: At | None = None,
+        retry: Retry = DEFAULT_RETRY,
     ) -> AsyncIterator[AsyncWindow]:
         """What is missing of the stream, one window after the other: gaps first, then the head.
 
@@ -156,7 +159,10 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         counts as covered only up to the latest item that the source returned, so that no clock
         that is wrong and no lag of the source can hide an item for ever.
 
-        A window that an earlier worker of this role had begun comes first, at its cursor. If you
+        ``retry``: what becomes of items that fail in ``tx.attempt``. Those whose time has come
+        are the first window (``is_retry``), whose pages come from the store, not from fetch.
+
+        A window that an earlier worker of this role had begun comes next, at its cursor. If you
         leave a window half-way, it is the last: its cursor is kept for the next call.
         """
         self._fence()
@@ -168,9 +174,14 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         until_us = settled_us if until is None else min(to_us(until, "until"), settled_us)
         is_open = until is None
         stored = row.open_windows().get(self.role)
+        if row.failures and await self._has_due(row):
+            asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)
+            course = WindowCourse(opened.key, asked, stored, at, retry)
+            yield AsyncRetryWindow(self._tenure, opened, course)
+            _, done = await self._read(opened)
         begun = pages.resumable(stored, since_at_us, until_us, is_open=is_open)
         if begun is not None:
-            course = WindowCourse(opened.key, begun, stored, at)
+            course = WindowCourse(opened.key, begun, stored, at, retry)
             yield AsyncWindow(self._tenure, opened, course)
             stored = course.stored
             if stored is not None:
@@ -180,7 +191,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         for span in coverage.plan(done, since_at_us, until_us, overlap_us, is_open=rereads):
             caps = is_open and span.is_head and at is not None
             window = OpenWindow(*span, caps_at_newest=caps)
-            course = WindowCourse(opened.key, window, stored, at)
+            course = WindowCourse(opened.key, window, stored, at, retry)
             yield AsyncWindow(self._tenure, opened, course)
             stored = course.stored
             if course.is_half_way:
@@ -229,14 +240,17 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
             self._unchanged.__setitem__,
         )
 
-    def live(self, stream: str, *, at: At, settle: Duration = 0) -> AsyncLive:
+    def live(
+        self, stream: str, *, at: At, settle: Duration = 0, retry: Retry = DEFAULT_RETRY
+    ) -> AsyncLive:
         """Listen to the stream: ``with lease.live("posts", at="created_at") as live``.
 
         ``at`` is an event's time, as in ``windows``. ``settle`` is how late an event may still
-        come in: so much less than the time until now is covered.
+        come in: so much less than the time until now is covered. ``retry``: what becomes of
+        events that fail in ``tx.attempt``; they come back with ``windows``.
         """
         settle_us = duration_us(settle, "settle")
-        return AsyncLive(self._tenure, self._stream(stream), at, settle_us)
+        return AsyncLive(self._tenure, self._stream(stream), at, settle_us, retry)
 
     async def _take(self) -> Fence:
         deadline_s = monotonic_s() + self._wait_us / 1_000_000
@@ -273,7 +287,16 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
     async def _read(self, stream: Stream) -> tuple[StreamRow, Intervals]:
         async with self._backend.transaction(write=False) as transaction:
             row = await transaction.run(pages.read(stream))
-            return row, await transaction.run(coverage.covered(row.key_id, row.generation))
+            done = await transaction.run(coverage.covered(row.key_id, row.generation))
+            if row.failures:  # their holes are retried from the store, not fetched again
+                kept = await transaction.run(failures.holes(row.key_id, row.generation))
+                done = intervals.normalise([*done, *kept])
+            return row, done
+
+    async def _has_due(self, row: StreamRow) -> bool:
+        async with self._backend.transaction(write=False) as transaction:
+            due = failures.due(row.key_id, row.generation, row.now_us, 0, 1)
+            return bool(await transaction.run(due))
 
     def _stream(self, name: str) -> Stream:
         if name not in self._streams:

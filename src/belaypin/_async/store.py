@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from belaypin._async.audit import AsyncAudit
 from belaypin._async.evolution import AsyncEvolution
+from belaypin._async.failures import AsyncFailures
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.lease import AsyncLease
 from belaypin._async.records import AsyncRecords, KeyLike
@@ -34,7 +35,9 @@ _MIN_TTL_US = 50_000
 _STATES_PER_STEP = 100
 
 
-class AsyncStore(AsyncRecords, AsyncUpkeep, AsyncAudit, AbstractAsyncContextManager["AsyncStore"]):
+class AsyncStore(
+    AsyncRecords, AsyncUpkeep, AsyncAudit, AsyncFailures, AbstractAsyncContextManager["AsyncStore"]
+):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
 
     def __init__(self, backend: AsyncBackend, *, limit_items: int = LIMIT_ITEMS) -> None:

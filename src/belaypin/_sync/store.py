@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from belaypin._sync.audit import Audit
 from belaypin._sync.evolution import Evolution
+from belaypin._sync.failures import Failures
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
 from belaypin._sync.records import KeyLike, Records
@@ -34,7 +35,7 @@ _MIN_TTL_US = 50_000
 _STATES_PER_STEP = 100
 
 
-class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
+class Store(Records, Upkeep, Audit, Failures, AbstractContextManager["Store"]):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
 
     def __init__(self, backend: Backend, *, limit_items: int = LIMIT_ITEMS) -> None:

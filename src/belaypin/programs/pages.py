@@ -12,7 +12,8 @@ from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS, Membership
 from belaypin.program import Program, Statement
-from belaypin.programs import checkpoints, coverage, leases, ledger
+from belaypin.programs import checkpoints, coverage, failures, leases, ledger
+from belaypin.programs.failures import Failures
 from belaypin.programs.leases import Fence
 
 __all__ = [
@@ -65,6 +66,7 @@ class StreamRow(NamedTuple):
     commit_id: str | None
     head_seq: int
     progress: str
+    failures: int
     now_us: int
 
     def open_windows(self) -> Progress:
@@ -116,6 +118,7 @@ class Advance(NamedTuple):
     cover_us: tuple[int, int] | None
     entries: Mapping[ItemId, bytes | None]
     counts: Counts
+    failures: Failures
 
 
 def read(stream: Stream) -> Program[StreamRow]:
@@ -124,7 +127,7 @@ def read(stream: Stream) -> Program[StreamRow]:
     if rows:
         return (yield from _take(stream, StreamRow(*rows[0])))
     rows = yield Statement("clock.now")
-    return StreamRow(0, 1, 0, None, 0, "{}", rows[0][0])
+    return StreamRow(0, 1, 0, None, 0, "{}", 0, rows[0][0])
 
 
 def resumable(
@@ -173,8 +176,14 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
     appended = yield from ledger.append(
         row.key_id, row.generation, stream.membership, advance.entries, fence.token
     )
+    stream_of = (row.key_id, row.generation)
+    if advance.failures or advance.failures.standing:
+        yield from failures.save(*stream_of, fence.token, advance.failures, advance.entries)
     if advance.cover_us is not None:
-        yield from coverage.extend(row.key_id, row.generation, *advance.cover_us)
+        if row.failures or advance.failures:
+            yield from failures.cover(*stream_of, *advance.cover_us)
+        else:
+            yield from coverage.extend(*stream_of, *advance.cover_us)
     yield Statement(
         "stream.advance",
         {

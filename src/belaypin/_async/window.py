@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from belaypin._async.commit import AsyncCommit
+from belaypin._async.isolation import AsyncIsolation
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.resolve import resolved
 from belaypin._async.tenure import AsyncTenure
@@ -73,16 +74,18 @@ class AsyncWindow:
         Raises FetchError if fetch returns anything else, and NotCommitted if a page with items
         was not committed when the next one is asked for.
         """
+        isolation = AsyncIsolation(self._tenure, self._stream, self._course)
         is_last = False
         while not is_last:
             returned = await resolved(fetch(self.cursor))
             fetched = read_fetched(returned, self.cursor, items, cursor)
-            course = self._course.page(fetched.items, fetched.next_cursor)
-            page = AsyncPage(self._tenure, self._stream, course, fetched.items)
-            yield page
-            if not page.is_committed:
-                await self._pass_over(page)
-            is_last = page.is_last
+            async for part, is_whole in isolation.parts(fetched.items, {}):
+                course = self._course.page(part, fetched.next_cursor, is_part=not is_whole)
+                page = AsyncPage(self._tenure, self._stream, course, part)
+                yield page
+                if not page.is_committed:
+                    await self._pass_over(page)
+            is_last = fetched.next_cursor is None
 
     async def _pass_over(self, page: AsyncPage) -> None:
         if page.items:
@@ -115,17 +118,20 @@ class AsyncRetryWindow(AsyncWindow):
 
         An item that fails again waits for a later call of ``windows``.
         """
+        isolation = AsyncIsolation(self._tenure, self._stream, self._course)
         row = await self._standing()
         due_us, after = row.now_us, 0
         while found := await self._due(row, due_us, after):
             after = found[-1].failure_id
             loaded = [(each.item_id, item) async for each, item in self._loaded(found)]
             retried = {id(item): item_id for item_id, item in loaded}
-            course = self._course.retry_page(retried)
-            page = AsyncPage(self._tenure, self._stream, course, [item for _, item in loaded])
-            yield page
-            if not page.is_committed:
-                await self._pass_over(page)
+            together = [item for _, item in loaded]
+            async for part, _ in isolation.parts(together, retried):
+                course = self._course.retry_page(retried)
+                page = AsyncPage(self._tenure, self._stream, course, part)
+                yield page
+                if not page.is_committed:
+                    await self._pass_over(page)
 
     async def _standing(self) -> StreamRow:
         async with self._tenure.open_transaction(write=False) as transaction:

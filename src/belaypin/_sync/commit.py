@@ -19,7 +19,7 @@ from belaypin.failure import id_text
 from belaypin.fields import as_sequence
 from belaypin.fingerprint import item_fingerprinter
 from belaypin.ids import extract_ids
-from belaypin.programs import components, failures, pages
+from belaypin.programs import components, failures, pages, suspects
 from belaypin.programs.components import Change
 from belaypin.programs.courses import Course
 from belaypin.programs.failures import Failures
@@ -58,7 +58,7 @@ class Commit(Work):
         self._is_joined = joined is not None
         self._now_us = 0
         self._selection = Selection(stream.key, course.event_us, course.late_before_us)
-        self._failures = Failures(course.retry, course.event_us)
+        self._failures = Failures(course.handling.retry, course.event_us)
         self._is_attempting = False
         self.failed: list[Any] = []
         """The items that failed in an ``attempt`` of this block, and were put aside."""
@@ -88,12 +88,17 @@ class Commit(Work):
         unknown = picking.unknown(membership, ids)
         is_retry = bool(self._course.retried)
         if unknown or self._stream.row is None or prints is not None or is_retry:
+            kills = self._kills(ids)
             # Only under the stream's lock is it certain that nobody else has committed them, or
             # committed them with other content since.
             self._begun()
             if not membership.is_exact(ids):
                 self._run(pages.resolve(self._stream, ids, with_content=prints is not None))
                 unknown = picking.unknown(membership, ids)
+            if kills:
+                self._failures.put_aside[id_text(ids[0])] = suspects.killed(
+                    kills, batch[0], self._failures, self._now_us
+                )
         row = self._stream.row
         if row is None or not (row.failures or self._failures.put_aside):
             return picking.pick(membership, batch, ids, prints, unknown)
@@ -168,6 +173,24 @@ class Commit(Work):
         has_moved = self._selection.entries or self._failures or changes
         return not (self._is_used or has_moved)
 
+    def _kills(self, ids: Sequence[Any]) -> int:
+        """How many workers the item in hand has killed, if so many that it is to be put aside.
+
+        Now that its id is known, that is what it is known by: its JSON may differ next time.
+        """
+        watch = self._course.handling.watch
+        if watch is None or len(ids) != 1 or self._transaction is not None or self._is_joined:
+            return 0
+        name = id_text(ids[0])
+        if not watch.is_unnamed(name):
+            return 0
+        if watch.is_killer(name):
+            return watch.kills_of(name)
+        watch.name(name)
+        with self._open_transaction() as transaction:
+            transaction.run(suspects.mark(self._fence, watch))
+        return 0
+
     def _begin_attempt(self, item: Any) -> Transaction:
         if self._is_attempting:
             raise UsageError(
@@ -183,7 +206,7 @@ class Commit(Work):
     def _end_attempt(self, item: Any, payload: Any, error: BaseException | None) -> bool:
         """Whether the item is put aside because of ``error``."""
         self._is_attempting = False
-        if error is None or not self._course.retry.covers(error):
+        if error is None or not self._course.handling.retry.covers(error):
             return False
         from traceback import format_exception
 
@@ -233,6 +256,9 @@ class Commit(Work):
             )
             appended = self._run(pages.commit(self._fence, self._stream, advance))
             self._run(components.save(changes))
+            watch = self._course.handling.watch
+            if watch is not None and watch.is_active:
+                self._run(suspects.calm(watch))
             self._renew_if_long(self._fence)
         except BaseException as error:
             self._end(error)
@@ -243,6 +269,8 @@ class Commit(Work):
             if self._is_joined or not self._came_through(advance):
                 raise
         self._course.done()
+        if watch is not None and watch.is_active:
+            watch.moved()
         if self._is_joined:
             self._stream.reset()  # not durable before the user's own commit, if that ever comes
         else:

@@ -23,11 +23,12 @@ from belaypin.heartbeat import Beat, Heartbeat
 from belaypin.intervals import Intervals
 from belaypin.keys import Key
 from belaypin.process import is_surely_dead, owner_name
-from belaypin.programs import checkpoints, components, coverage, failures, leases, pages
+from belaypin.programs import checkpoints, components, coverage, failures, leases, pages, suspects
 from belaypin.programs.components import Attached, Components
-from belaypin.programs.courses import DEFAULT_RETRY, WindowCourse
+from belaypin.programs.courses import PLAIN, Handling, WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
+from belaypin.programs.suspects import Watch
 from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.times import MIN_US, At, Duration, duration_us, since_us, to_us
@@ -71,6 +72,7 @@ class Lease(AbstractContextManager["Lease"]):
         self._components = Components()
         self._tenure = Tenure(backend.transaction, self._fence, self._components)
         self._unchanged: dict[int, str] = {}
+        self._watches: dict[Key, Watch] = {}
 
     @property
     def token(self) -> int:
@@ -127,9 +129,12 @@ class Lease(AbstractContextManager["Lease"]):
         if self._beat is not None:
             self._heartbeat.remove(self._beat)
         unchanged, self._unchanged = self._unchanged, {}
+        watches, self._watches = self._watches, {}
         try:
             with self._backend.transaction() as transaction:
                 if transaction.run(leases.release(fence)):
+                    if watches:
+                        transaction.run(suspects.clear(fence))
                     # In one order for every worker, so that no two of them deadlock.
                     for key_id, content_hash in sorted(unchanged.items()):
                         transaction.run(checkpoints.unchanged(key_id, content_hash))
@@ -146,7 +151,7 @@ class Lease(AbstractContextManager["Lease"]):
         until: datetime | None = None,
         settle: Duration = 0,
         at: At | None = None,
-        retry: Retry = DEFAULT_RETRY,
+        retry: Retry = PLAIN.retry,
     ) -> Iterator[Window]:
         """What is missing of the stream, one window after the other: gaps first, then the head.
 
@@ -174,14 +179,15 @@ class Lease(AbstractContextManager["Lease"]):
         until_us = settled_us if until is None else min(to_us(until, "until"), settled_us)
         is_open = until is None
         stored = row.open_windows().get(self.role)
+        handling = self._handling(opened, row, retry)
         if row.failures and self._has_due(row):
             asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)
-            course = WindowCourse(opened.key, asked, stored, at, retry)
+            course = WindowCourse(opened.key, asked, stored, at, handling)
             yield RetryWindow(self._tenure, opened, course)
             _, done = self._read(opened)
         begun = pages.resumable(stored, since_at_us, until_us, is_open=is_open)
         if begun is not None:
-            course = WindowCourse(opened.key, begun, stored, at, retry)
+            course = WindowCourse(opened.key, begun, stored, at, handling)
             yield Window(self._tenure, opened, course)
             stored = course.stored
             if stored is not None:
@@ -191,7 +197,7 @@ class Lease(AbstractContextManager["Lease"]):
         for span in coverage.plan(done, since_at_us, until_us, overlap_us, is_open=rereads):
             caps = is_open and span.is_head and at is not None
             window = OpenWindow(*span, caps_at_newest=caps)
-            course = WindowCourse(opened.key, window, stored, at, retry)
+            course = WindowCourse(opened.key, window, stored, at, handling)
             yield Window(self._tenure, opened, course)
             stored = course.stored
             if course.is_half_way:
@@ -241,7 +247,7 @@ class Lease(AbstractContextManager["Lease"]):
         )
 
     def live(
-        self, stream: str, *, at: At, settle: Duration = 0, retry: Retry = DEFAULT_RETRY
+        self, stream: str, *, at: At, settle: Duration = 0, retry: Retry = PLAIN.retry
     ) -> Live:
         """Listen to the stream: ``with lease.live("posts", at="created_at") as live``.
 
@@ -292,6 +298,17 @@ class Lease(AbstractContextManager["Lease"]):
                 kept = transaction.run(failures.holes(row.key_id, row.generation))
                 done = intervals.normalise([*done, *kept])
             return row, done
+
+    def _handling(self, stream: Stream, row: StreamRow, retry: Retry) -> Handling:
+        fence, unnamed = self._fence(), set[str]()
+        if row.failures:
+            with self._backend.transaction(write=False) as transaction:
+                unnamed = transaction.run(failures.unnamed(row.key_id, row.generation))
+        if fence.deaths and retry.isolate_after is not None and stream.key not in self._watches:
+            with self._backend.transaction() as transaction:
+                begun = transaction.run(suspects.begin(fence, stream.key, retry))
+            self._watches[stream.key] = begun
+        return Handling(retry, self._watches.get(stream.key), unnamed)
 
     def _has_due(self, row: StreamRow) -> bool:
         with self._backend.transaction(write=False) as transaction:

@@ -12,7 +12,7 @@ from belaypin._sync.joined import Joined
 from belaypin._sync.tenure import Tenure
 from belaypin.errors import NotCommitted, UsageError
 from belaypin.programs import pages
-from belaypin.programs.courses import BatchCourse, LiveCourse
+from belaypin.programs.courses import BatchCourse, Handling, LiveCourse
 from belaypin.programs.pages import Stream
 from belaypin.retry import Retry
 from belaypin.times import At
@@ -54,7 +54,7 @@ class Live(AbstractContextManager["Live"]):
         # An open window of this role stays open: its cursor is for windows() to go on from.
         stored = row.open_windows().get(fence.role)
         self._course = LiveCourse(
-            self._stream.key, self._at, self._settle_us, stored, row.now_us, self._retry
+            self._stream.key, self._at, self._settle_us, stored, row.now_us, Handling(self._retry)
         )
         return self
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from belaypin._sync.commit import Commit
+from belaypin._sync.isolation import Isolation
 from belaypin._sync.joined import Joined
 from belaypin._sync.resolve import resolved
 from belaypin._sync.tenure import Tenure
@@ -74,16 +75,18 @@ class Window:
         Raises FetchError if fetch returns anything else, and NotCommitted if a page with items
         was not committed when the next one is asked for.
         """
+        isolation = Isolation(self._tenure, self._stream, self._course)
         is_last = False
         while not is_last:
             returned = resolved(fetch(self.cursor))
             fetched = read_fetched(returned, self.cursor, items, cursor)
-            course = self._course.page(fetched.items, fetched.next_cursor)
-            page = Page(self._tenure, self._stream, course, fetched.items)
-            yield page
-            if not page.is_committed:
-                self._pass_over(page)
-            is_last = page.is_last
+            for part, is_whole in isolation.parts(fetched.items, {}):
+                course = self._course.page(part, fetched.next_cursor, is_part=not is_whole)
+                page = Page(self._tenure, self._stream, course, part)
+                yield page
+                if not page.is_committed:
+                    self._pass_over(page)
+            is_last = fetched.next_cursor is None
 
     def _pass_over(self, page: Page) -> None:
         if page.items:
@@ -116,17 +119,20 @@ class RetryWindow(Window):
 
         An item that fails again waits for a later call of ``windows``.
         """
+        isolation = Isolation(self._tenure, self._stream, self._course)
         row = self._standing()
         due_us, after = row.now_us, 0
         while found := self._due(row, due_us, after):
             after = found[-1].failure_id
             loaded = [(each.item_id, item) for each, item in self._loaded(found)]
             retried = {id(item): item_id for item_id, item in loaded}
-            course = self._course.retry_page(retried)
-            page = Page(self._tenure, self._stream, course, [item for _, item in loaded])
-            yield page
-            if not page.is_committed:
-                self._pass_over(page)
+            together = [item for _, item in loaded]
+            for part, _ in isolation.parts(together, retried):
+                course = self._course.retry_page(retried)
+                page = Page(self._tenure, self._stream, course, part)
+                yield page
+                if not page.is_committed:
+                    self._pass_over(page)
 
     def _standing(self) -> StreamRow:
         with self._tenure.open_transaction(write=False) as transaction:

@@ -7,25 +7,39 @@ transaction that was rolled back behind our back is found out and nothing is ste
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple, Protocol
 
 from belaypin.errors import NotCommitted
 from belaypin.keys import Key
 from belaypin.programs.pages import Counts, OpenWindow
+from belaypin.programs.suspects import Watch
 from belaypin.retry import Retry
 from belaypin.times import MIN_US, At, event_time, newest_us
 
 __all__ = [
-    "DEFAULT_RETRY",
+    "PLAIN",
     "BatchCourse",
     "Course",
+    "Handling",
     "LiveCourse",
     "PageCourse",
     "RetryCourse",
     "WindowCourse",
 ]
 
-DEFAULT_RETRY = Retry()
+
+class Handling(NamedTuple):
+    """What becomes of items that fail, or kill their worker."""
+
+    retry: Retry = Retry()
+    watch: Watch | None = None
+    """Set for a worker that follows a dead one."""
+    unnamed: AbstractSet[str] = frozenset()
+    """The prints of quarantined items whose ids nobody has read: not to be handed out."""
+
+
+PLAIN = Handling()
 
 _LEFT_TO_LATER = 256
 """Pages without anything new that may pass before the cursor is written all the same."""
@@ -43,8 +57,8 @@ class Course(Protocol):
         """Items before this time are late; MIN_US: none can be."""
 
     @property
-    def retry(self) -> Retry:
-        """What becomes of items that fail."""
+    def handling(self) -> Handling:
+        """What becomes of items that fail, or kill."""
 
     @property
     def retried(self) -> Mapping[int, str]:
@@ -80,10 +94,10 @@ class WindowCourse:
         window: OpenWindow,
         stored: OpenWindow | None,
         at: At | None,
-        retry: Retry = DEFAULT_RETRY,
+        handling: Handling = PLAIN,
     ) -> None:
         self.key = key
-        self.retry = retry
+        self.handling = handling
         self.window = self._opened = window
         self.stored = stored
         """The role's open window as the database has it: this one, or another."""
@@ -132,7 +146,7 @@ class PageCourse:
         self.is_committed = False
         self.is_last = is_last
         self.event_us = window.event_us
-        self.retry = window.retry
+        self.handling = window.handling
         self.late_before_us = before.covered_to_us
         self._window = window
         self._before = before
@@ -191,10 +205,10 @@ class LiveCourse:
         settle_us: int,
         stored: OpenWindow | None,
         connected_us: int,
-        retry: Retry = DEFAULT_RETRY,
+        handling: Handling = PLAIN,
     ) -> None:
         self.key = key
-        self.retry = retry
+        self.handling = handling
         self.stored = stored
         self.event_us = event_time(at)
         self.settle_us = settle_us
@@ -217,7 +231,7 @@ class BatchCourse:
 
     def __init__(self, live: LiveCourse) -> None:
         self.is_committed = False
-        self.retry = live.retry
+        self.handling = live.handling
         self.event_us = live.event_us
         self.late_before_us = live.covered_to_us
         self.carried = Counts()
@@ -260,7 +274,7 @@ class RetryCourse:
     def __init__(self, window: WindowCourse, retried: Mapping[int, str]) -> None:
         self.is_committed = False
         self.event_us = window.event_us
-        self.retry = window.retry
+        self.handling = window.handling
         self.retried = retried
         self.stored = window.stored
         self.carried = Counts()

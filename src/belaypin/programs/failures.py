@@ -34,6 +34,7 @@ __all__ = [
     "quarantine",
     "resolve_hole",
     "save",
+    "unnamed",
 ]
 
 PAGE_ITEMS = 200
@@ -189,6 +190,12 @@ def holes(key_id: int, generation: int) -> Program[intervals.Intervals]:
     """The instants that are kept out of the coverage for failed items: not to be fetched again."""
     rows = yield Statement("failure.holes", {"key_id": key_id, "generation": generation})
     return [(at, at + 1) for (at,) in rows]
+
+
+def unnamed(key_id: int, generation: int) -> Program[set[str]]:
+    """The prints of items that were put aside before anybody had read their ids."""
+    rows = yield Statement("failure.unnamed", {"key_id": key_id, "generation": generation})
+    return {name for (name,) in rows}
 
 
 def due(

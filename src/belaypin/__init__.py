@@ -41,6 +41,8 @@ from belaypin.fingerprint import canonical, fingerprint
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
+from belaypin.message import Delivery, Message
+from belaypin.operation import Attempt, Operation
 from belaypin.records import (
     AuditEntry,
     Checkpoint,
@@ -56,7 +58,6 @@ from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
-    from belaypin._async.attempt import AsyncAttempt
     from belaypin._async.change import AsyncChange
     from belaypin._async.commit import AsyncCommit
     from belaypin._async.joined import AsyncJoined
@@ -64,9 +65,9 @@ if TYPE_CHECKING:
     from belaypin._async.live import AsyncBatch, AsyncLive
     from belaypin._async.once import AsyncOnce
     from belaypin._async.store import AsyncStore
+    from belaypin._async.trial import AsyncTrial
     from belaypin._async.window import AsyncPage, AsyncWindow
     from belaypin._async.work import AsyncWork
-    from belaypin._sync.attempt import Attempt
     from belaypin._sync.change import Change
     from belaypin._sync.commit import Commit
     from belaypin._sync.joined import Joined
@@ -74,12 +75,12 @@ if TYPE_CHECKING:
     from belaypin._sync.live import Batch, Live
     from belaypin._sync.once import Once
     from belaypin._sync.store import Store
+    from belaypin._sync.trial import Trial
     from belaypin._sync.window import Page, Window
     from belaypin._sync.work import Work
     from belaypin.backends.base import AsyncBackend, Backend, Result
 
 __all__ = [
-    "AsyncAttempt",
     "AsyncBatch",
     "AsyncChange",
     "AsyncCommit",
@@ -89,6 +90,7 @@ __all__ = [
     "AsyncOnce",
     "AsyncPage",
     "AsyncStore",
+    "AsyncTrial",
     "AsyncWindow",
     "AsyncWork",
     "Attempt",
@@ -101,6 +103,7 @@ __all__ = [
     "Clock",
     "Commit",
     "CorruptRecord",
+    "Delivery",
     "Explanation",
     "Failure",
     "Fenced",
@@ -113,9 +116,11 @@ __all__ = [
     "Lease",
     "LeaseHeld",
     "Live",
+    "Message",
     "MissingDriver",
     "NotCommitted",
     "Once",
+    "Operation",
     "OperationRunning",
     "Original",
     "Page",
@@ -134,6 +139,7 @@ __all__ = [
     "StoreClosed",
     "StoreFull",
     "StoreUnavailable",
+    "Trial",
     "UpcastReport",
     "UsageError",
     "VersionConflict",
@@ -149,12 +155,20 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEMS) -> Store:
+def open(
+    url: str,
+    *,
+    clock: Clock | None = None,
+    ledger_items: int = LIMIT_ITEMS,
+    cache: str | None = None,
+) -> Store:
     """Open the store at ``url``, making its tables if need be; close it, or use it in a ``with``.
 
     ``sqlite:///app.db`` is a file in the working directory, ``sqlite:///:memory:`` lives as long
     as the store is open, ``postgresql:///app`` is a database that exists. ``ledger_items``: ids
     that each stream may keep in memory. ``clock`` replaces the database's clock, for tests.
+    ``cache``: the URL of a Redis (``redis://host:6379/0``) that takes item checks (``seen``) off
+    the database; without it, and with whatever goes wrong there, the answers are the same.
 
     Raises UsageError for a URL that is none, MissingDriver if an extra is to be installed,
     StoreUnavailable if the database can't be reached, SchemaTooNew if a newer belaypin made it.
@@ -164,6 +178,8 @@ def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEM
     store = Store(_backend(parse_url(url), clock), limit_items=ledger_items)
     try:
         store._migrate()
+        if cache is not None:
+            store._use_cache(cache)
     except BaseException:
         store.close()
         raise
@@ -171,7 +187,11 @@ def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEM
 
 
 async def aopen(
-    url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEMS
+    url: str,
+    *,
+    clock: Clock | None = None,
+    ledger_items: int = LIMIT_ITEMS,
+    cache: str | None = None,
 ) -> AsyncStore:
     """``open`` for asyncio: the same store, its methods awaited."""
     from belaypin._async.store import AsyncStore
@@ -180,6 +200,8 @@ async def aopen(
     store = AsyncStore(backend, limit_items=ledger_items)
     try:
         await store._migrate()
+        if cache is not None:
+            await store._use_cache(cache)
     except BaseException:
         await store.aclose()
         raise
@@ -228,7 +250,6 @@ def _require_psycopg() -> None:
 
 # What users hold is imported when it is asked for: asyncio alone takes 50 ms.
 _HOMES = {
-    "attempt": ("Attempt",),
     "change": ("Change",),
     "commit": ("Commit",),
     "joined": ("Joined",),
@@ -236,6 +257,7 @@ _HOMES = {
     "live": ("Batch", "Live"),
     "once": ("Once",),
     "store": ("Store",),
+    "trial": ("Trial",),
     "window": ("Page", "Window"),
     "work": ("Work",),
 }

@@ -8,9 +8,9 @@ from itertools import repeat
 from types import TracebackType
 from typing import Any, Self
 
-from belaypin._sync.attempt import Attempt
 from belaypin._sync.joined import Joined
 from belaypin._sync.tenure import Tenure
+from belaypin._sync.trial import Trial
 from belaypin._sync.work import Work
 from belaypin.backends.base import Transaction
 from belaypin.clock import jitter, sleep_s, unique_id
@@ -25,6 +25,7 @@ from belaypin.programs.courses import Course
 from belaypin.programs.failures import Failures
 from belaypin.programs.pages import Advance, Counts, Stream, StreamRow
 from belaypin.programs.selection import Selection
+from belaypin.revisions import RevisionOf, marks
 
 __all__ = ["Commit"]
 
@@ -69,6 +70,7 @@ class Commit(Work):
         *,
         key: str | Callable[[Any], Any],
         content: Sequence[str] | Callable[[Any], Any] | None = None,
+        revision: RevisionOf | None = None,
     ) -> list[Any]:
         """The items that were never committed to this stream, in input order and each once.
 
@@ -79,11 +81,20 @@ class Commit(Work):
         ``attempt`` failed. Items that failed before are left out until their time has come (or
         their content is another), quarantined ones until they are replayed.
 
+        With ``revision``, the field (or a callable) with a number, an aware datetime or ISO 8601
+        text that grows with each edit, items that are newer than what was committed are returned
+        too, unless ``content`` is the same. Older ones are skipped and counted as stale: a slow
+        fetch never overwrites a newer one.
+
         Raises UsageError if an item has no such field or its id can't be one.
         """
         batch = as_sequence(items)
         ids = extract_ids(batch, key)
-        prints = list(map(item_fingerprinter(content), batch)) if content is not None else None
+        prints: list[bytes] | None = None
+        if revision is not None:
+            prints = marks(batch, revision, content)
+        elif content is not None:
+            prints = list(map(item_fingerprinter(content), batch))
         picking, membership = self._selection, self._stream.membership
         unknown = picking.unknown(membership, ids)
         is_retry = bool(self._course.retried)
@@ -107,7 +118,7 @@ class Commit(Work):
         self._failures.settle({*ids} - picking.entries.keys() - withheld)
         return picked
 
-    def attempt(self, item: Any, *, payload: Any = None) -> Attempt:
+    def attempt(self, item: Any, *, payload: Any = None) -> Trial:
         """Process one item of ``fresh`` so that it may fail: ``with tx.attempt(item)``.
 
         If the block raises an exception that the policy covers (``retry=`` of ``windows`` or
@@ -119,7 +130,7 @@ class Commit(Work):
         that last. Raises UsageError for an item that ``fresh`` did not return, inside another
         attempt, or if the item failed and can't be kept.
         """
-        return Attempt(
+        return Trial(
             lambda: self._begin_attempt(item), lambda error: self._end_attempt(item, payload, error)
         )
 
@@ -282,7 +293,7 @@ class Commit(Work):
         for _ in range(_OUTCOME_LOOKS):
             try:
                 with self._open_transaction() as transaction:
-                    again = Stream(self._stream.key)
+                    again = Stream(self._stream.key, processor=self._stream.processor)
                     row = transaction.run(pages.read(again))
             except (StoreUnavailable, StoreBusy):
                 sleep_s(_OUTCOME_PAUSE_S)

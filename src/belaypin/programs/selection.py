@@ -12,6 +12,8 @@ from belaypin.ids import ItemId, check_new_ids
 from belaypin.keys import Key
 from belaypin.membership import Membership
 from belaypin.programs.pages import Counts
+from belaypin.revisions import compare
+from belaypin.segments import FINGERPRINT_BYTES, MARK_BYTES
 from belaypin.times import MIN_US
 
 __all__ = ["Selection"]
@@ -54,20 +56,25 @@ class Selection:
         """The items to process, in input order and each id once. ``membership`` is exact for them.
 
         Without ``prints`` the first of several items with one id counts; with them the last, which
-        is the newest edit. Those ``withheld`` stay put aside, and count as skipped.
+        is the newest edit; or, where they hold revisions, the one with the highest. Those
+        ``withheld`` stay put aside, and count as skipped.
         """
         if withheld:
             unknown = unknown - withheld
+        stale = 0
         if prints is None:
             picked = _first_of_each(unknown, items, ids)
             entries: dict[ItemId, bytes | None] = dict.fromkeys(picked.ids)
             self.entries = self.entries | entries if self.entries else entries
+        elif prints and len(prints[0]) == MARK_BYTES:
+            newest = _newest(items, ids, prints)
+            picked, stale = self._newer(membership, unknown, newest, withheld)
         else:
             last = dict(zip(ids, zip(items, prints, strict=True), strict=True))
             picked = self._changed(membership, unknown, last, withheld)
             self.entries.update((i, last[i][1]) for i in picked.ids)
         self._picked.append(picked)
-        self._count(len(items), len(unknown), len(picked.items), self._late(picked.items))
+        self._count(len(items), len(unknown), len(picked.items), self._late(picked.items), stale)
         return picked.items
 
     def is_picked(self, item: Any) -> bool:
@@ -118,8 +125,31 @@ class Selection:
                 picked.kinds.append("new" if is_new else "changed")
         return picked
 
-    def _count(self, seen: int, new: int, picked: int, late: int) -> None:
-        self._add(Counts(new, seen - picked, picked - new, late))
+    def _newer(
+        self,
+        membership: Membership,
+        unknown: set[ItemId],
+        newest: Mapping[ItemId, tuple[Any, bytes]],
+        withheld: AbstractSet[ItemId],
+    ) -> tuple[_Picked, int]:
+        """What is new, or newer than what is committed; and how many were older than that."""
+        picked, stale = _Picked([], [], []), 0
+        for item_id, (item, mark) in newest.items():
+            if item_id in self.entries or item_id in withheld:
+                continue
+            is_new = item_id in unknown
+            verdict = "newer" if is_new else compare(membership.print_of(item_id), mark)
+            stale += verdict == "older"
+            if verdict in ("newer", "touched"):
+                self.entries[item_id] = mark
+            if verdict == "newer":
+                picked.items.append(item)
+                picked.ids.append(item_id)
+                picked.kinds.append("new" if is_new else "changed")
+        return picked, stale
+
+    def _count(self, seen: int, new: int, picked: int, late: int, stale: int) -> None:
+        self._add(Counts(new, seen - picked, picked - new, late, stale))
 
     def _add(self, more: Counts) -> None:
         self.counts = Counts(*map(sum, zip(self.counts, more, strict=True)))
@@ -148,6 +178,18 @@ class _Picked(NamedTuple):
     items: list[Any]
     ids: list[ItemId]
     kinds: list[Kind]
+
+
+def _newest(
+    items: Sequence[Any], ids: Sequence[ItemId], marks: Sequence[bytes]
+) -> dict[ItemId, tuple[Any, bytes]]:
+    """Each id once, with the highest of its revisions; of two that are equal, the last."""
+    newest: dict[ItemId, tuple[Any, bytes]] = {}
+    for item, item_id, mark in zip(items, ids, marks, strict=True):
+        known = newest.get(item_id)
+        if known is None or mark[:-FINGERPRINT_BYTES] >= known[1][:-FINGERPRINT_BYTES]:
+            newest[item_id] = item, mark
+    return newest
 
 
 def _first_of_each(unknown: set[ItemId], items: Sequence[Any], ids: Sequence[ItemId]) -> _Picked:

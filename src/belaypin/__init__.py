@@ -58,7 +58,6 @@ from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
-    from belaypin._async.attempt import AsyncAttempt
     from belaypin._async.change import AsyncChange
     from belaypin._async.commit import AsyncCommit
     from belaypin._async.joined import AsyncJoined
@@ -66,9 +65,9 @@ if TYPE_CHECKING:
     from belaypin._async.live import AsyncBatch, AsyncLive
     from belaypin._async.once import AsyncOnce
     from belaypin._async.store import AsyncStore
+    from belaypin._async.trial import AsyncTrial
     from belaypin._async.window import AsyncPage, AsyncWindow
     from belaypin._async.work import AsyncWork
-    from belaypin._sync.attempt import Attempt
     from belaypin._sync.change import Change
     from belaypin._sync.commit import Commit
     from belaypin._sync.joined import Joined
@@ -76,12 +75,12 @@ if TYPE_CHECKING:
     from belaypin._sync.live import Batch, Live
     from belaypin._sync.once import Once
     from belaypin._sync.store import Store
+    from belaypin._sync.trial import Trial
     from belaypin._sync.window import Page, Window
     from belaypin._sync.work import Work
     from belaypin.backends.base import AsyncBackend, Backend, Result
 
 __all__ = [
-    "AsyncAttempt",
     "AsyncBatch",
     "AsyncChange",
     "AsyncCommit",
@@ -91,6 +90,7 @@ __all__ = [
     "AsyncOnce",
     "AsyncPage",
     "AsyncStore",
+    "AsyncTrial",
     "AsyncWindow",
     "AsyncWork",
     "Attempt",
@@ -140,6 +140,7 @@ __all__ = [
     "StoreClosed",
     "StoreFull",
     "StoreUnavailable",
+    "Trial",
     "UpcastReport",
     "UsageError",
     "VersionConflict",
@@ -250,7 +251,6 @@ def _require_psycopg() -> None:
 
 # What users hold is imported when it is asked for: asyncio alone takes 50 ms.
 _HOMES = {
-    "attempt": ("Attempt",),
     "change": ("Change",),
     "commit": ("Commit",),
     "joined": ("Joined",),
@@ -258,6 +258,7 @@ _HOMES = {
     "live": ("Batch", "Live"),
     "once": ("Once",),
     "store": ("Store",),
+    "trial": ("Trial",),
     "window": ("Page", "Window"),
     "work": ("Work",),
 }

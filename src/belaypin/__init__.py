@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from belaypin._async.store import AsyncStore
     from belaypin._async.window import AsyncPage, AsyncWindow
     from belaypin._async.work import AsyncWork
+    from belaypin._async.writer import AsyncWriter
     from belaypin._sync.change import Change
     from belaypin._sync.commit import Commit
     from belaypin._sync.joined import Joined
@@ -75,7 +76,9 @@ if TYPE_CHECKING:
     from belaypin._sync.store import Store
     from belaypin._sync.window import Page, Window
     from belaypin._sync.work import Work
+    from belaypin._sync.writer import Writer
     from belaypin.backends.base import AsyncBackend, Backend, Result
+    from belaypin.writer_reports import LossBound, WriterFailure, WriterReport
 
 __all__ = [
     "AsyncBatch",
@@ -89,6 +92,7 @@ __all__ = [
     "AsyncStore",
     "AsyncWindow",
     "AsyncWork",
+    "AsyncWriter",
     "Attempt",
     "AuditEntry",
     "Batch",
@@ -111,6 +115,7 @@ __all__ = [
     "Lease",
     "LeaseHeld",
     "Live",
+    "LossBound",
     "Message",
     "MissingDriver",
     "NotCommitted",
@@ -139,6 +144,9 @@ __all__ = [
     "VersionConflict",
     "Window",
     "Work",
+    "Writer",
+    "WriterFailure",
+    "WriterReport",
     "__version__",
     "aopen",
     "canonical",
@@ -237,13 +245,19 @@ _HOMES = {
     "store": ("Store",),
     "window": ("Page", "Window"),
     "work": ("Work",),
+    "writer": ("Writer",),
 }
 _LAZY = {
     f"{prefix}{name}": f"belaypin.{package}.{module}"
     for prefix, package in (("", "_sync"), ("Async", "_async"))
     for module, names in _HOMES.items()
     for name in names
-} | {"Result": "belaypin.backends.base"}
+} | {
+    "LossBound": "belaypin.writer_reports",
+    "Result": "belaypin.backends.base",
+    "WriterFailure": "belaypin.writer_reports",
+    "WriterReport": "belaypin.writer_reports",
+}
 
 if not TYPE_CHECKING:  # so that a type checker refuses names that don't exist
 

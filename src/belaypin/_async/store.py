@@ -15,6 +15,7 @@ from belaypin._async.operations import AsyncOperations
 from belaypin._async.outbox import AsyncOutbox
 from belaypin._async.records import AsyncRecords, KeyLike
 from belaypin._async.upkeep import AsyncUpkeep
+from belaypin._async.writers import AsyncWriters
 from belaypin.backends.base import AsyncBackend, AsyncTransaction, Params, Result
 from belaypin.catalog import migrations
 from belaypin.clock import unique_id
@@ -42,6 +43,7 @@ class AsyncStore(
     AsyncOutbox,
     AsyncUpkeep,
     AsyncAudit,
+    AsyncWriters,
     AbstractAsyncContextManager["AsyncStore"],
 ):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
@@ -50,6 +52,7 @@ class AsyncStore(
         self._backend = backend
         self._limit_items = limit_items
         self._heartbeat = Heartbeat(backend.side)
+        self._writers = set()
         self._epoch = ""
 
     async def __aenter__(self) -> Self:
@@ -64,9 +67,12 @@ class AsyncStore(
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection. Leases that are still held end when their time is up."""
-        await asyncio.to_thread(self._heartbeat.stop)  # sync: self._heartbeat.stop()
-        await self._backend.aclose()
+        """Drain the writers, close every connection. Leases still held end when their time is up."""
+        try:
+            await self._close_writers()
+        finally:
+            await asyncio.to_thread(self._heartbeat.stop)  # sync: self._heartbeat.stop()
+            await self._backend.aclose()
 
     def lease(
         self,

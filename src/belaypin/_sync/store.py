@@ -15,6 +15,7 @@ from belaypin._sync.operations import Operations
 from belaypin._sync.outbox import Outbox
 from belaypin._sync.records import KeyLike, Records
 from belaypin._sync.upkeep import Upkeep
+from belaypin._sync.writers import Writers
 from belaypin.backends.base import Backend, Params, Result, Transaction
 from belaypin.catalog import migrations
 from belaypin.clock import unique_id
@@ -42,6 +43,7 @@ class Store(
     Outbox,
     Upkeep,
     Audit,
+    Writers,
     AbstractContextManager["Store"],
 ):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
@@ -50,6 +52,7 @@ class Store(
         self._backend = backend
         self._limit_items = limit_items
         self._heartbeat = Heartbeat(backend.side)
+        self._writers = set()
         self._epoch = ""
 
     def __enter__(self) -> Self:
@@ -64,9 +67,12 @@ class Store(
         self.close()
 
     def close(self) -> None:
-        """Close every connection. Leases that are still held end when their time is up."""
-        self._heartbeat.stop()
-        self._backend.close()
+        """Drain the writers, close every connection. Leases still held end when their time is up."""
+        try:
+            self._close_writers()
+        finally:
+            self._heartbeat.stop()
+            self._backend.close()
 
     def lease(
         self,

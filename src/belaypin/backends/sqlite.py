@@ -167,7 +167,7 @@ class SqliteBackend:
         if waits:
             self._turn.take(owner)
         try:
-            connection = self._idle.pop() if self._idle else self._connect()
+            connection = self._checkout()
             try:
                 with translated():
                     connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
@@ -213,6 +213,12 @@ class SqliteBackend:
             self._discard(transaction.connection)
         if transaction.write or self.is_memory:
             self._turn.give()
+
+    def _checkout(self) -> sqlite3.Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:  # asked for afterwards: another thread may take the last one in between
+            return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
         with translated(f"opening {self.path}"):

@@ -24,7 +24,7 @@ from belaypin.writer_reports import LossBound, WriterFailure, WriterReport
 __all__ = ["Entry", "GroupCommit"]
 
 _BATCH_ITEMS = 500  # a transaction of more would keep other writers waiting
-_BACKOFF_S = (0.02, 1.0)
+_BACKOFF_S = (0.02, 0.25)
 _LISTED_FAILURES = 100
 
 

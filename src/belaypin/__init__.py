@@ -35,23 +35,9 @@ from belaypin.errors import (
     UsageError,
     VersionConflict,
 )
-from belaypin.explanation import Explanation, Placed
 from belaypin.fingerprint import canonical, fingerprint
-from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
-from belaypin.message import Delivery, Message
-from belaypin.operation import Attempt, Operation
-from belaypin.records import (
-    AuditEntry,
-    Checkpoint,
-    Interval,
-    Original,
-    StateChange,
-    StateFailure,
-    UpcastReport,
-)
-from belaypin.reports import Finding, Report
 from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
@@ -78,6 +64,20 @@ if TYPE_CHECKING:
     from belaypin._sync.work import Work
     from belaypin._sync.writer import Writer
     from belaypin.backends.base import AsyncBackend, Backend, Result
+    from belaypin.explanation import Explanation, Placed
+    from belaypin.health import Health
+    from belaypin.message import Delivery, Message
+    from belaypin.operation import Attempt, Operation
+    from belaypin.records import (
+        AuditEntry,
+        Checkpoint,
+        Interval,
+        Original,
+        StateChange,
+        StateFailure,
+        UpcastReport,
+    )
+    from belaypin.reports import Finding, Report
     from belaypin.writer_reports import LossBound, WriterFailure, WriterReport
 
 __all__ = [
@@ -247,17 +247,31 @@ _HOMES = {
     "work": ("Work",),
     "writer": ("Writer",),
 }
+# So are the records that only some calls return.
+_RECORDS = {
+    "backends.base": ("Result",),
+    "explanation": ("Explanation", "Placed"),
+    "health": ("Health",),
+    "message": ("Delivery", "Message"),
+    "operation": ("Attempt", "Operation"),
+    "records": (
+        "AuditEntry",
+        "Checkpoint",
+        "Interval",
+        "Original",
+        "StateChange",
+        "StateFailure",
+        "UpcastReport",
+    ),
+    "reports": ("Finding", "Report"),
+    "writer_reports": ("LossBound", "WriterFailure", "WriterReport"),
+}
 _LAZY = {
     f"{prefix}{name}": f"belaypin.{package}.{module}"
     for prefix, package in (("", "_sync"), ("Async", "_async"))
     for module, names in _HOMES.items()
     for name in names
-} | {
-    "LossBound": "belaypin.writer_reports",
-    "Result": "belaypin.backends.base",
-    "WriterFailure": "belaypin.writer_reports",
-    "WriterReport": "belaypin.writer_reports",
-}
+} | {name: f"belaypin.{module}" for module, names in _RECORDS.items() for name in names}
 
 if not TYPE_CHECKING:  # so that a type checker refuses names that don't exist
 

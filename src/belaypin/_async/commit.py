@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio  # sync: from belaypin.clock import sleep_s
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from belaypin._async.joined import AsyncJoined
 from belaypin._async.tenure import AsyncTenure
 from belaypin._async.work import AsyncWork
 from belaypin.backends.base import AsyncTransaction
@@ -21,6 +20,9 @@ from belaypin.programs.components import Change
 from belaypin.programs.courses import Course
 from belaypin.programs.pages import Advance, Counts, Stream
 from belaypin.programs.selection import Selection
+
+if TYPE_CHECKING:
+    from belaypin._async.joined import AsyncJoined
 
 __all__ = ["AsyncCommit"]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from belaypin._async.commit import AsyncCommit
-from belaypin._async.joined import AsyncJoined
 from belaypin._async.resolve import resolved
 from belaypin._async.tenure import AsyncTenure
 from belaypin.errors import NotCommitted
@@ -15,6 +14,9 @@ from belaypin.fetched import read_fetched
 from belaypin.programs.courses import PageCourse, WindowCourse
 from belaypin.programs.pages import Stream
 from belaypin.times import from_us
+
+if TYPE_CHECKING:
+    from belaypin._async.joined import AsyncJoined
 
 __all__ = ["AsyncPage", "AsyncWindow", "Fetch"]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from belaypin._sync.joined import Joined
 from belaypin._sync.tenure import Tenure
 from belaypin._sync.work import Work
 from belaypin.backends.base import Transaction
@@ -21,6 +20,9 @@ from belaypin.programs.components import Change
 from belaypin.programs.courses import Course
 from belaypin.programs.pages import Advance, Counts, Stream
 from belaypin.programs.selection import Selection
+
+if TYPE_CHECKING:
+    from belaypin._sync.joined import Joined
 
 __all__ = ["Commit"]
 

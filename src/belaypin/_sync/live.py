@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._sync.commit import Commit
-from belaypin._sync.joined import Joined
 from belaypin._sync.tenure import Tenure
 from belaypin.errors import NotCommitted, UsageError
 from belaypin.programs import pages
 from belaypin.programs.courses import BatchCourse, LiveCourse
 from belaypin.programs.pages import Stream
 from belaypin.times import At
+
+if TYPE_CHECKING:
+    from belaypin._sync.joined import Joined
 
 __all__ = ["Batch", "Live"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from belaypin._sync.commit import Commit
-from belaypin._sync.joined import Joined
 from belaypin._sync.resolve import resolved
 from belaypin._sync.tenure import Tenure
 from belaypin.errors import NotCommitted
@@ -16,6 +15,9 @@ from belaypin.fetched import read_fetched
 from belaypin.programs.courses import PageCourse, WindowCourse
 from belaypin.programs.pages import Stream
 from belaypin.times import from_us
+
+if TYPE_CHECKING:
+    from belaypin._sync.joined import Joined
 
 __all__ = ["Fetch", "Page", "Window"]
 

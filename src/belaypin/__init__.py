@@ -40,6 +40,8 @@ from belaypin.fingerprint import canonical, fingerprint
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
+from belaypin.message import Delivery, Message
+from belaypin.operation import Attempt, Operation
 from belaypin.records import (
     AuditEntry,
     Checkpoint,
@@ -50,6 +52,7 @@ from belaypin.records import (
     UpcastReport,
 )
 from belaypin.reports import Finding, Report
+from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
@@ -86,6 +89,7 @@ __all__ = [
     "AsyncStore",
     "AsyncWindow",
     "AsyncWork",
+    "Attempt",
     "AuditEntry",
     "Batch",
     "BelaypinError",
@@ -95,6 +99,7 @@ __all__ = [
     "Clock",
     "Commit",
     "CorruptRecord",
+    "Delivery",
     "Explanation",
     "Fenced",
     "FetchError",
@@ -106,9 +111,11 @@ __all__ = [
     "Lease",
     "LeaseHeld",
     "Live",
+    "Message",
     "MissingDriver",
     "NotCommitted",
     "Once",
+    "Operation",
     "OperationRunning",
     "Original",
     "Page",
@@ -116,6 +123,7 @@ __all__ = [
     "Report",
     "RequestMismatch",
     "Result",
+    "Retry",
     "Schema",
     "SchemaTooNew",
     "SqlError",

@@ -221,8 +221,9 @@ WORKER = """
 
     def fetch(cursor):
         page = cursor or 0
-        time.sleep(0.02)
-        return [{"id": page * 5 + n} for n in range(5)], page + 1 if page < 39 else None
+        time.sleep(0.01)  # old code has no end of work: only the new code stops it
+        is_last = page >= 39 and version > 1
+        return [{"id": page * 5 % 200 + n} for n in range(5)], None if is_last else page + 1
 
     with belaypin.open(url) as store, store.lease("shop", "user:7", role=role) as lease:
         print("at work", flush=True)

@@ -12,6 +12,8 @@ from belaypin._async.audit import AsyncAudit
 from belaypin._async.evolution import AsyncEvolution
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.lease import AsyncLease
+from belaypin._async.operations import AsyncOperations
+from belaypin._async.outbox import AsyncOutbox
 from belaypin._async.records import AsyncRecords, KeyLike
 from belaypin._async.upkeep import AsyncUpkeep
 from belaypin.backends.base import AsyncBackend, AsyncTransaction, Params, Result
@@ -40,7 +42,14 @@ _MIN_TTL_US = 50_000
 _STATES_PER_STEP = 100
 
 
-class AsyncStore(AsyncRecords, AsyncUpkeep, AsyncAudit, AbstractAsyncContextManager["AsyncStore"]):
+class AsyncStore(
+    AsyncRecords,
+    AsyncOperations,
+    AsyncOutbox,
+    AsyncUpkeep,
+    AsyncAudit,
+    AbstractAsyncContextManager["AsyncStore"],
+):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
 
     def __init__(self, backend: AsyncBackend, *, limit_items: int = LIMIT_ITEMS) -> None:

@@ -12,6 +12,8 @@ from belaypin._sync.audit import Audit
 from belaypin._sync.evolution import Evolution
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
+from belaypin._sync.operations import Operations
+from belaypin._sync.outbox import Outbox
 from belaypin._sync.records import KeyLike, Records
 from belaypin._sync.upkeep import Upkeep
 from belaypin.backends.base import Backend, Params, Result, Transaction
@@ -40,7 +42,14 @@ _MIN_TTL_US = 50_000
 _STATES_PER_STEP = 100
 
 
-class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
+class Store(
+    Records,
+    Operations,
+    Outbox,
+    Upkeep,
+    Audit,
+    AbstractContextManager["Store"],
+):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
 
     def __init__(self, backend: Backend, *, limit_items: int = LIMIT_ITEMS) -> None:

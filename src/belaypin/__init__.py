@@ -36,12 +36,13 @@ from belaypin.errors import (
     VersionConflict,
 )
 from belaypin.explanation import Explanation, Placed
+from belaypin.failure import Failure
 from belaypin.fingerprint import canonical, fingerprint
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.message import Delivery, Message
-from belaypin.operation import Attempt, Operation
+from belaypin.operation import Operation, OperationAttempt
 from belaypin.records import (
     AuditEntry,
     Checkpoint,
@@ -57,6 +58,7 @@ from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
+    from belaypin._async.attempt import AsyncAttempt
     from belaypin._async.change import AsyncChange
     from belaypin._async.commit import AsyncCommit
     from belaypin._async.joined import AsyncJoined
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from belaypin._async.store import AsyncStore
     from belaypin._async.window import AsyncPage, AsyncWindow
     from belaypin._async.work import AsyncWork
+    from belaypin._sync.attempt import Attempt
     from belaypin._sync.change import Change
     from belaypin._sync.commit import Commit
     from belaypin._sync.joined import Joined
@@ -78,6 +81,7 @@ if TYPE_CHECKING:
     from belaypin.backends.base import AsyncBackend, Backend, Result
 
 __all__ = [
+    "AsyncAttempt",
     "AsyncBatch",
     "AsyncChange",
     "AsyncCommit",
@@ -101,6 +105,7 @@ __all__ = [
     "CorruptRecord",
     "Delivery",
     "Explanation",
+    "Failure",
     "Fenced",
     "FetchError",
     "Finding",
@@ -116,6 +121,7 @@ __all__ = [
     "NotCommitted",
     "Once",
     "Operation",
+    "OperationAttempt",
     "OperationRunning",
     "Original",
     "Page",
@@ -244,6 +250,7 @@ def _require_psycopg() -> None:
 
 # What users hold is imported when it is asked for: asyncio alone takes 50 ms.
 _HOMES = {
+    "attempt": ("Attempt",),
     "change": ("Change",),
     "commit": ("Commit",),
     "joined": ("Joined",),

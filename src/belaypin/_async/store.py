@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._async.audit import AsyncAudit
 from belaypin._async.evolution import AsyncEvolution
+from belaypin._async.failures import AsyncFailures
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.lease import AsyncLease
 from belaypin._async.operations import AsyncOperations
@@ -44,10 +45,11 @@ _STATES_PER_STEP = 100
 
 class AsyncStore(
     AsyncRecords,
+    AsyncAudit,
     AsyncOperations,
     AsyncOutbox,
+    AsyncFailures,
     AsyncUpkeep,
-    AsyncAudit,
     AbstractAsyncContextManager["AsyncStore"],
 ):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""

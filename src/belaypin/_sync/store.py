@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._sync.audit import Audit
 from belaypin._sync.evolution import Evolution
+from belaypin._sync.failures import Failures
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
 from belaypin._sync.operations import Operations
@@ -44,10 +45,11 @@ _STATES_PER_STEP = 100
 
 class Store(
     Records,
+    Audit,
     Operations,
     Outbox,
+    Failures,
     Upkeep,
-    Audit,
     AbstractContextManager["Store"],
 ):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""

@@ -98,7 +98,7 @@ MISTAKES = {
         "test_sync and memory-operations",
     ),
     "the same operation id with new content": Mistake(
-        Mutant("programs/operations.py", "if row.request != request:", "if False:"),
+        Mutant("programs/operations.py", "row.request != request:", "False:"),
         CONFORMANCE,
         "test_sync and memory-operations",
     ),

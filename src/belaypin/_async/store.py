@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from belaypin._async.audit import AsyncAudit
+from belaypin._async.dictionaries import AsyncDictionaries
 from belaypin._async.evolution import AsyncEvolution
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.lease import AsyncLease
@@ -34,7 +35,13 @@ _MIN_TTL_US = 50_000
 _STATES_PER_STEP = 100
 
 
-class AsyncStore(AsyncRecords, AsyncUpkeep, AsyncAudit, AbstractAsyncContextManager["AsyncStore"]):
+class AsyncStore(
+    AsyncRecords,
+    AsyncUpkeep,
+    AsyncAudit,
+    AsyncDictionaries,
+    AbstractAsyncContextManager["AsyncStore"],
+):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
 
     def __init__(self, backend: AsyncBackend, *, limit_items: int = LIMIT_ITEMS) -> None:

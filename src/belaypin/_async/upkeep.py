@@ -16,7 +16,7 @@ from belaypin.health import Health
 from belaypin.ids import check_new_ids, extract_ids
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import explanation, health, inspection, upkeep
+from belaypin.programs import dictionaries, explanation, health, inspection, upkeep
 from belaypin.programs.recount import Recount
 from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, LedgerPage, OperationRow, Scope
 from belaypin.reports import Finding, Report
@@ -53,6 +53,7 @@ class AsyncUpkeep(ABC):
         await verification.keys(Scope.of(pipeline, entity))
         if pipeline is None:
             await verification.operations()
+            await verification.dictionaries()
             await verification.orphans()
         return verification.report()
 
@@ -128,6 +129,15 @@ class _Verification:
                 self._add(inspection.check_operation(row))
                 await self._result(row)
             after = page[-1].operation_id
+
+    async def dictionaries(self) -> None:
+        """Every trained dictionary; states that need one which is gone are found with their key."""
+        after = -1
+        while page := await self._run(dictionaries.listed(after)):
+            for dictionary_id in page:
+                damage = await self._run(dictionaries.check(dictionary_id))
+                self._add(inspection.check_dictionary(dictionary_id, damage))
+            after = page[-1]
 
     async def orphans(self) -> None:
         """Every record that belongs to no key."""

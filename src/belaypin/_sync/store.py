@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from belaypin._sync.audit import Audit
+from belaypin._sync.dictionaries import Dictionaries
 from belaypin._sync.evolution import Evolution
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
@@ -34,7 +35,13 @@ _MIN_TTL_US = 50_000
 _STATES_PER_STEP = 100
 
 
-class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
+class Store(
+    Records,
+    Upkeep,
+    Audit,
+    Dictionaries,
+    AbstractContextManager["Store"],
+):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
 
     def __init__(self, backend: Backend, *, limit_items: int = LIMIT_ITEMS) -> None:

@@ -17,7 +17,7 @@ from belaypin.health import Health
 from belaypin.ids import check_new_ids, extract_ids
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import explanation, health, inspection, upkeep
+from belaypin.programs import dictionaries, explanation, health, inspection, upkeep
 from belaypin.programs.recount import Recount
 from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, LedgerPage, OperationRow, Scope
 from belaypin.reports import Finding, Report
@@ -54,6 +54,7 @@ class Upkeep(ABC):
         verification.keys(Scope.of(pipeline, entity))
         if pipeline is None:
             verification.operations()
+            verification.dictionaries()
             verification.orphans()
         return verification.report()
 
@@ -129,6 +130,15 @@ class _Verification:
                 self._add(inspection.check_operation(row))
                 self._result(row)
             after = page[-1].operation_id
+
+    def dictionaries(self) -> None:
+        """Every trained dictionary; states that need one which is gone are found with their key."""
+        after = -1
+        while page := self._run(dictionaries.listed(after)):
+            for dictionary_id in page:
+                damage = self._run(dictionaries.check(dictionary_id))
+                self._add(inspection.check_dictionary(dictionary_id, damage))
+            after = page[-1]
 
     def orphans(self) -> None:
         """Every record that belongs to no key."""

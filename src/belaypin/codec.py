@@ -29,6 +29,7 @@ __all__ = [
     "FRAME_OVERHEAD_BYTES",
     "MAX_RAW_BYTES",
     "Frame",
+    "check_row",
     "decode_frame",
     "dictionary_of",
     "dump_state",
@@ -190,6 +191,11 @@ def dump_state(value: object) -> bytes:
         return _dump(value)
     except RecursionError:
         raise UsageError("the state is nested too deeply, or contains itself.") from None
+
+
+def check_row(value: object) -> None:
+    """Raise `UsageError` for a NaN or an infinity anywhere in what is to be written as JSON."""
+    _check_state(value, "the row", typed=True)
 
 
 def load_state(raw: bytes, type_: type[T]) -> T:

@@ -11,6 +11,7 @@ from belaypin._async.joined import AsyncJoined
 from belaypin._async.tenure import AsyncTenure
 from belaypin._async.work import AsyncWork
 from belaypin.backends.base import AsyncTransaction
+from belaypin.backends.threaded import in_thread  # sync: drop
 from belaypin.clock import unique_id
 from belaypin.errors import StoreBusy, StoreUnavailable, VersionConflict
 from belaypin.fields import as_sequence
@@ -20,6 +21,7 @@ from belaypin.programs import components, pages
 from belaypin.programs.components import Change
 from belaypin.programs.courses import Course
 from belaypin.programs.pages import Advance, Counts, Stream
+from belaypin.programs.participants import Participants
 from belaypin.programs.selection import Selection
 
 __all__ = ["AsyncCommit"]
@@ -52,6 +54,7 @@ class AsyncCommit(AsyncWork):
         self._stream = stream
         self._course = course
         self._is_joined = joined is not None
+        self._participants = Participants(tenure.epoch, self._fence, is_joined=self._is_joined)
         self._now_us = 0
         self._selection = Selection(stream.key, course.event_us, course.late_before_us)
 
@@ -111,7 +114,7 @@ class AsyncCommit(AsyncWork):
                 await self._end(error)
             finally:
                 self._stream.ended(durable=False)
-                self._components.undo(error)
+                self._undo_outside(error)
             return
         counts = Counts(*map(sum, zip(self._course.carried, self._selection.counts, strict=True)))
         try:
@@ -127,12 +130,18 @@ class AsyncCommit(AsyncWork):
                 await self._end(failure)
             finally:
                 self._stream.reset()
-                self._components.undo(failure)
+                self._undo_outside(failure)
             raise
         self._components.saved(changes)
+        for participant in self._participants:
+            await in_thread(None, participant.publish)  # sync: participant.publish()
+
+    def _undo_outside(self, error: BaseException) -> None:
+        self._components.undo(error)
+        self._participants.undo(error)
 
     def _adds_nothing(self, changes: list[Change]) -> bool:
-        return not (self._is_used or self._selection.entries or changes)
+        return not (self._is_used or self._selection.entries or changes or self._participants)
 
     async def _guard(self, transaction: AsyncTransaction) -> None:
         row = await transaction.run(pages.begin(self._fence, self._stream))
@@ -153,10 +162,12 @@ class AsyncCommit(AsyncWork):
             )
             appended = await self._run(pages.commit(self._fence, self._stream, advance))
             await self._run(components.save(changes))
+            await self._seal()
             await self._renew_if_long(self._fence)
         except BaseException as error:
             await self._end(error)
             raise
+        self._participants.is_committing = True
         try:
             await self._end()
         except (StoreUnavailable, StoreBusy):
@@ -168,6 +179,13 @@ class AsyncCommit(AsyncWork):
         else:
             self._stream.ended(durable=True)
             appended.apply(self._stream.membership, self._selection.entries)
+
+    async def _seal(self) -> None:
+        row = self._stream.row
+        assert row is not None
+        for participant in self._participants:
+            await in_thread(None, participant.seal)  # sync: participant.seal()
+            await self._run(participant.note(row))
 
     async def _came_through(self, advance: Advance) -> bool:
         """Whether a COMMIT whose answer was lost took place, by what it would have written."""

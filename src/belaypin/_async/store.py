@@ -10,6 +10,7 @@ from typing import Any, Self
 from belaypin._async.audit import AsyncAudit
 from belaypin._async.dictionaries import AsyncDictionaries
 from belaypin._async.evolution import AsyncEvolution
+from belaypin._async.files import AsyncFiles
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.lease import AsyncLease
 from belaypin._async.records import AsyncRecords, KeyLike
@@ -40,6 +41,7 @@ class AsyncStore(
     AsyncUpkeep,
     AsyncAudit,
     AsyncDictionaries,
+    AsyncFiles,
     AbstractAsyncContextManager["AsyncStore"],
 ):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
@@ -100,6 +102,7 @@ class AsyncStore(
             ttl_us,
             duration_us(wait_s, "wait_s"),
             self._limit_items,
+            self._epoch,
         )
 
     def joined(self, connection: Any) -> AsyncJoined:

@@ -20,6 +20,7 @@ from belaypin.programs import components, pages
 from belaypin.programs.components import Change
 from belaypin.programs.courses import Course
 from belaypin.programs.pages import Advance, Counts, Stream
+from belaypin.programs.participants import Participants
 from belaypin.programs.selection import Selection
 
 __all__ = ["Commit"]
@@ -52,6 +53,7 @@ class Commit(Work):
         self._stream = stream
         self._course = course
         self._is_joined = joined is not None
+        self._participants = Participants(tenure.epoch, self._fence, is_joined=self._is_joined)
         self._now_us = 0
         self._selection = Selection(stream.key, course.event_us, course.late_before_us)
 
@@ -111,7 +113,7 @@ class Commit(Work):
                 self._end(error)
             finally:
                 self._stream.ended(durable=False)
-                self._components.undo(error)
+                self._undo_outside(error)
             return
         counts = Counts(*map(sum, zip(self._course.carried, self._selection.counts, strict=True)))
         try:
@@ -127,12 +129,18 @@ class Commit(Work):
                 self._end(failure)
             finally:
                 self._stream.reset()
-                self._components.undo(failure)
+                self._undo_outside(failure)
             raise
         self._components.saved(changes)
+        for participant in self._participants:
+            participant.publish()
+
+    def _undo_outside(self, error: BaseException) -> None:
+        self._components.undo(error)
+        self._participants.undo(error)
 
     def _adds_nothing(self, changes: list[Change]) -> bool:
-        return not (self._is_used or self._selection.entries or changes)
+        return not (self._is_used or self._selection.entries or changes or self._participants)
 
     def _guard(self, transaction: Transaction) -> None:
         row = transaction.run(pages.begin(self._fence, self._stream))
@@ -153,10 +161,12 @@ class Commit(Work):
             )
             appended = self._run(pages.commit(self._fence, self._stream, advance))
             self._run(components.save(changes))
+            self._seal()
             self._renew_if_long(self._fence)
         except BaseException as error:
             self._end(error)
             raise
+        self._participants.is_committing = True
         try:
             self._end()
         except (StoreUnavailable, StoreBusy):
@@ -168,6 +178,13 @@ class Commit(Work):
         else:
             self._stream.ended(durable=True)
             appended.apply(self._stream.membership, self._selection.entries)
+
+    def _seal(self) -> None:
+        row = self._stream.row
+        assert row is not None
+        for participant in self._participants:
+            participant.seal()
+            self._run(participant.note(row))
 
     def _came_through(self, advance: Advance) -> bool:
         """Whether a COMMIT whose answer was lost took place, by what it would have written."""

@@ -10,6 +10,7 @@ from typing import Any, Self
 from belaypin._sync.audit import Audit
 from belaypin._sync.dictionaries import Dictionaries
 from belaypin._sync.evolution import Evolution
+from belaypin._sync.files import Files
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
 from belaypin._sync.records import KeyLike, Records
@@ -40,6 +41,7 @@ class Store(
     Upkeep,
     Audit,
     Dictionaries,
+    Files,
     AbstractContextManager["Store"],
 ):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
@@ -100,6 +102,7 @@ class Store(
             ttl_us,
             duration_us(wait_s, "wait_s"),
             self._limit_items,
+            self._epoch,
         )
 
     def joined(self, connection: Any) -> Joined:

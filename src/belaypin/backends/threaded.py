@@ -19,7 +19,7 @@ from belaypin.catalog import Dialect
 from belaypin.errors import StoreClosed
 from belaypin.program import Program
 
-__all__ = ["AsyncSqliteBackend"]
+__all__ = ["AsyncSqliteBackend", "in_thread"]
 
 T = TypeVar("T")
 
@@ -35,16 +35,16 @@ class AsyncSqliteTransaction:
         self._threads = threads
 
     async def run(self, program: Program[T]) -> T:
-        return await _in_thread(self._threads, self._transaction.run, program)
+        return await in_thread(self._threads, self._transaction.run, program)
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
-        return await _in_thread(self._threads, self._transaction.execute, sql, params)
+        return await in_thread(self._threads, self._transaction.execute, sql, params)
 
     async def executemany(self, sql: str, rows: Iterable[Params]) -> None:
-        await _in_thread(self._threads, self._transaction.executemany, sql, rows)
+        await in_thread(self._threads, self._transaction.executemany, sql, rows)
 
     async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        await _in_thread(self._threads, self._transaction.copy, table, columns, rows)
+        await in_thread(self._threads, self._transaction.copy, table, columns, rows)
 
 
 class AsyncSqliteBackend:
@@ -73,9 +73,9 @@ class AsyncSqliteBackend:
             try:
                 yield AsyncSqliteTransaction(transaction, self._threads)
             except BaseException:
-                await _in_thread(self._threads, self._backend.rollback, transaction)
+                await in_thread(self._threads, self._backend.rollback, transaction)
                 raise
-            await _in_thread(self._threads, self._backend.commit, transaction)
+            await in_thread(self._threads, self._backend.commit, transaction)
         finally:
             if waits:
                 self._turn.release()
@@ -87,7 +87,7 @@ class AsyncSqliteBackend:
         if self._is_closed:
             return
         self._is_closed = True
-        await _in_thread(self._threads, self._backend.close)
+        await in_thread(self._threads, self._backend.close)
         self._threads.shutdown(wait=False)
 
     async def _begin(self, owner: int, *, write: bool) -> SqliteTransaction:
@@ -97,16 +97,16 @@ class AsyncSqliteBackend:
             begun.append(self._backend.begin(write=write, owner=owner))
 
         try:
-            await _in_thread(self._threads, begin)
+            await in_thread(self._threads, begin)
         except asyncio.CancelledError:
             # Cancelled while the thread was beginning: it may have begun after all.
             for transaction in begun:
-                await _in_thread(self._threads, self._backend.rollback, transaction)
+                await in_thread(self._threads, self._backend.rollback, transaction)
             raise
         return begun[0]
 
 
-async def _in_thread(threads: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
+async def in_thread(threads: ThreadPoolExecutor | None, call: Callable[..., T], *args: Any) -> T:
     """Make a blocking call in a thread; if we are cancelled, wait for its end all the same."""
     future = asyncio.get_running_loop().run_in_executor(threads, call, *args)
     cancelled: asyncio.CancelledError | None = None

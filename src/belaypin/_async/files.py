@@ -34,11 +34,11 @@ class AsyncFiles(ABC):
         from belaypin.sinks.recovery import delete, finish
 
         parts = sink._parts(self._epoch)
-        ready, over = await self._run(files.survey(sink.name, parts), write=False)
+        ready, over = await self._run(files.survey(sink.identity, parts), write=False)
         over += [part for part in parts if part not in over and await self._is_over(sink, part)]
         finishing = partial(finish, sink, ready)
         named = await in_thread(None, finishing)  # sync: named = finishing()
-        await self._run(files.finalised(sink.name, named.all))
+        await self._run(files.finalised(sink.identity, named.all))
         deleting = partial(delete, sink, over)
         deleted = await in_thread(None, deleting)  # sync: deleted = deleting()
         return named.recovered(deleted)
@@ -48,7 +48,7 @@ class AsyncFiles(ABC):
         if not _are_dead(await self._run(files.writers(part), write=False)):
             return False
         # The server may still be at work on the COMMIT that the writer had sent before it died.
-        return await self._run(_died_without(sink.name, part))
+        return await self._run(_died_without(sink.identity, part))
 
     async def _sink_files(self, sink: Sink) -> list[SinkFile]:
         from belaypin.sinks.recovery import as_file
@@ -64,13 +64,13 @@ class AsyncFiles(ABC):
         for row in await self._manifest(sink):
             inspecting = partial(inspection.take, row)
             await in_thread(None, inspecting)  # sync: inspecting()
-        _, over = await self._run(files.survey(sink.name, parts), write=False)
+        _, over = await self._run(files.survey(sink.identity, parts), write=False)
         return inspection.report(over)
 
     async def _manifest(self, sink: Sink) -> list[FileRow]:
         rows: list[FileRow] = []
         after = ""
-        while page := await self._run(files.listed(sink.name, after), write=False):
+        while page := await self._run(files.listed(sink.identity, after), write=False):
             rows += page
             after = page[-1].name
         return rows

@@ -34,11 +34,11 @@ class Files(ABC):
         from belaypin.sinks.recovery import delete, finish
 
         parts = sink._parts(self._epoch)
-        ready, over = self._run(files.survey(sink.name, parts), write=False)
+        ready, over = self._run(files.survey(sink.identity, parts), write=False)
         over += [part for part in parts if part not in over and self._is_over(sink, part)]
         finishing = partial(finish, sink, ready)
         named = finishing()
-        self._run(files.finalised(sink.name, named.all))
+        self._run(files.finalised(sink.identity, named.all))
         deleting = partial(delete, sink, over)
         deleted = deleting()
         return named.recovered(deleted)
@@ -48,7 +48,7 @@ class Files(ABC):
         if not _are_dead(self._run(files.writers(part), write=False)):
             return False
         # The server may still be at work on the COMMIT that the writer had sent before it died.
-        return self._run(_died_without(sink.name, part))
+        return self._run(_died_without(sink.identity, part))
 
     def _sink_files(self, sink: Sink) -> list[SinkFile]:
         from belaypin.sinks.recovery import as_file
@@ -64,13 +64,13 @@ class Files(ABC):
         for row in self._manifest(sink):
             inspecting = partial(inspection.take, row)
             inspecting()
-        _, over = self._run(files.survey(sink.name, parts), write=False)
+        _, over = self._run(files.survey(sink.identity, parts), write=False)
         return inspection.report(over)
 
     def _manifest(self, sink: Sink) -> list[FileRow]:
         rows: list[FileRow] = []
         after = ""
-        while page := self._run(files.listed(sink.name, after), write=False):
+        while page := self._run(files.listed(sink.identity, after), write=False):
             rows += page
             after = page[-1].name
         return rows

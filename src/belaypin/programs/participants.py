@@ -23,6 +23,10 @@ _REFUSED = (SqlError, StoreFull)
 class Participant(Protocol):
     """One part of one commit. All but ``note`` may ask the machine; ``seal`` and ``publish`` block."""
 
+    @property
+    def order(self) -> str:
+        """Where its note stands among others: every worker locks rows in one order."""
+
     def seal(self) -> None:
         """Make it durable, in a way that can still be undone."""
 
@@ -58,7 +62,7 @@ class Participants:
         return bool(self._enlisted)
 
     def __iter__(self) -> Iterator[Participant]:
-        return iter(self._enlisted.values())
+        return iter(sorted(self._enlisted.values(), key=lambda participant: participant.order))
 
     def enlisted(self, who: object, begin: Callable[[Participants], P]) -> P:
         """What ``who`` has begun in this commit, or begins now."""

@@ -11,7 +11,7 @@
 ...                 with page.commit() as tx:
 ...                     for post in tx.fresh(page.items, key="id"):
 ...                         sink.write(tx, post)
-...     [(file.rows, open(sink.directory / file.name).read()) for file in sink.files(store)]
+...     [(file.rows, (sink.directory / file.name).read_text()) for file in sink.files(store)]
 [(2, '{"id":1}\\n{"id":2}\\n')]
 """
 

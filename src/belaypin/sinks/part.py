@@ -54,14 +54,13 @@ class OpenPart:
         directory: Path,
         sink: str,
         part: str,
-        suffix: str,
         settlement: Settlement,
         leftovers: list[Part],
     ) -> None:
+        self.order = sink
         self._directory = directory
         self._sink = sink
         self._part = part
-        self._suffix = suffix
         self._settlement = settlement
         self._leftovers = leftovers
         self._finish: list[Ready] = []
@@ -89,7 +88,7 @@ class OpenPart:
         self._rows += 1
 
     def seal(self) -> None:
-        """Make the file durable under its hidden name, and that name too."""
+        """Make the file durable under its hidden name, and every name in the directory too."""
         assert self.encoder is not None
         if self._is_broken:
             raise StoreUnavailable(
@@ -104,8 +103,9 @@ class OpenPart:
 
     def note(self, row: StreamRow) -> Program[None]:
         """Commit the file's name, size and checksum with its rows."""
-        unique = self._part.split(".")[-2]
-        self._name = f"{self._sink}-{row.key_id}-{row.commits + 1:08}-{unique}{self._suffix}"
+        sink, _, suffix = self._sink.partition(".")
+        unique = self._part.split(".")[-3]
+        self._name = f"{sink}-{row.key_id}-{row.commits + 1:08}-{unique}.{suffix}"
         file = Ready(self._name, self._part)
         size, sha256 = self.output.bytes, self.output.sha256
         self._noting = self._settlement.take()
@@ -115,14 +115,18 @@ class OpenPart:
         yield from files.add(self._sink, file, row.key_id, row.generation, self._rows, size, sha256)
 
     def publish(self) -> None:
-        """Give the file its name; then see to what earlier processes left."""
+        """Give the file its name; then see to what earlier processes left.
+
+        The new name is not made durable here: ``seal`` of the next commit does it, and only then
+        the file is noted as final. After a power failure in between it is hidden again, and named
+        again by recovery.
+        """
         with on_disk(self._directory, "Naming a file", _COMMITTED):
             self._named(Ready(self._name, self._part))
             for file in self._finish:
                 self._named(file)
             for part in self._remove:
                 remove(self._directory, part.name)
-            sync_directory(self._directory)
         self._settlement.is_surveyed = True
 
     def undo(self) -> None:

@@ -113,7 +113,7 @@ class Inspection:
                 )
             )
         return FilesReport(
-            sink=self._sink.name,
+            sink=self._sink.identity,
             files=self._files,
             rows=self._rows,
             bytes=self._bytes,

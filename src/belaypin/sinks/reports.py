@@ -42,7 +42,7 @@ class Recovered(msgspec.Struct, frozen=True):
 class FilesReport(msgspec.Struct, frozen=True, kw_only=True):
     """What ``sink.verify`` has read, and what it found.
 
-    >>> print(FilesReport(sink="posts", files=2, rows=7, bytes=90))
+    >>> print(FilesReport(sink="posts.jsonl", files=2, rows=7, bytes=90))
     sound: 2 files with 7 rows, 90 bytes
     """
 

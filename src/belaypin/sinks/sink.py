@@ -44,12 +44,13 @@ class SinkStore(Protocol[R, F, V]):
 class Sink(ABC):
     """What `JsonLines` and `Parquet` have in common.
 
-    All workers may share one directory; the sink's ``name`` is what its files begin with, and what
-    the store knows it by. One object serves many commits, stores and threads.
+    All workers may share one directory. The sink's ``name`` is what its files begin with and, with
+    its format, what the store knows it by: give two directories two names. One object serves many
+    commits, stores and threads.
     """
 
     suffix: str
-    """What the names of its files end with."""
+    """What the names of its files end with: a dot and a word."""
 
     def __init__(self, directory: str | PathLike[str], *, name: str | None = None) -> None:
         self.directory = Path(directory).absolute()
@@ -60,14 +61,19 @@ class Sink(ABC):
                 f"pass name=..., the same in every run."
             )
         self._part_name = re.compile(
-            rf"\.{re.escape(self.name)}\.([0-9a-z]+)\.([0-9]+)\.([0-9]+)\.[0-9a-f]{{16}}\.part"
+            rf"\.{self.name}\.([0-9a-z]+)\.([0-9]+)\.([0-9]+)\.[0-9a-f]{{16}}\{self.suffix}\.part"
         )
         self._file_name = re.compile(
-            rf"{re.escape(self.name)}-[0-9]+-[0-9]{{8,}}-[0-9a-f]{{16}}{re.escape(self.suffix)}"
+            rf"{self.name}-[0-9]+-[0-9]{{8,}}-[0-9a-f]{{16}}\{self.suffix}"
         )
         self._settlements: dict[str, Settlement] = {}
         with on_disk(self.directory, "Making the directory", "Nothing was written."):
             self.directory.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def identity(self) -> str:
+        """What the store knows the sink by: its name and format."""
+        return f"{self.name}{self.suffix}"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} in {self.directory}>"
@@ -120,8 +126,9 @@ class Sink(ABC):
         is_seen_to = settlement.is_surveyed or epoch == _NO_STORE
         leftovers = [] if is_seen_to else self._parts(epoch)
         unique = unique_id()[:16]
-        part = f".{self.name}.{epoch}.{fence.key_id}.{fence.token}.{unique}.part"
-        begun = OpenPart(self.directory, self.name, part, self.suffix, settlement, leftovers)
+        lease = f"{fence.key_id}.{fence.token}"
+        part = f".{self.name}.{epoch}.{lease}.{unique}{self.suffix}.part"
+        begun = OpenPart(self.directory, self.identity, part, settlement, leftovers)
         try:
             begun.encoder = self._encoder(begun.output)
         except BaseException:

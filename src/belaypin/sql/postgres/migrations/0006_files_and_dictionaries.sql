@@ -1,6 +1,6 @@
 -- File sinks: the manifest of what they wrote, one row per file, made by the commit that its rows belong to.
 CREATE TABLE belaypin_file (
-    sink       TEXT COLLATE "C" NOT NULL,
+    sink       TEXT COLLATE "C" NOT NULL,   -- its name and format
     name       TEXT COLLATE "C" NOT NULL,   -- in the sink's directory
     part       TEXT COLLATE "C" NOT NULL,   -- its name there as long as it was not committed
     state      TEXT COLLATE "C" NOT NULL CHECK (state IN ('ready', 'final')),  -- final: it surely has its name

@@ -1,6 +1,6 @@
 -- File sinks: the manifest of what they wrote, one row per file, made by the commit that its rows belong to.
 CREATE TABLE belaypin_file (
-    sink       TEXT NOT NULL,
+    sink       TEXT NOT NULL,   -- its name and format
     name       TEXT NOT NULL,   -- in the sink's directory
     part       TEXT NOT NULL,   -- its name there as long as it was not committed
     state      TEXT NOT NULL CHECK (state IN ('ready', 'final')),  -- final: it surely has its name

@@ -76,6 +76,7 @@ async def test_profiles_get_smaller_when_they_are_saved_again(site: Site) -> Non
     assert (await store.verify()).ok
 
 
+@pytest.mark.parametrize("database", FILES)
 async def test_the_report_tells_what_unseen_states_gain(site: Site) -> None:
     store = await filled(site)
     report = await store.train_dictionary(PIPELINE, sample=len(PROFILES) - 2)
@@ -88,6 +89,7 @@ async def test_the_report_tells_what_unseen_states_gain(site: Site) -> None:
     assert entry.detail["dictionary_id"] == str(report.dictionary_id)
 
 
+@pytest.mark.parametrize("database", FILES)
 async def test_a_dry_run_changes_nothing(site: Site) -> None:
     store = await filled(site)
     report = await store.train_dictionary(PIPELINE, dry_run=True)
@@ -98,6 +100,7 @@ async def test_a_dry_run_changes_nothing(site: Site) -> None:
     assert await store.audit() == []
 
 
+@pytest.mark.parametrize("database", ["file"])
 async def test_too_few_states_teach_nothing(site: Site) -> None:
     store = await site.open()
     with pytest.raises(UsageError, match="0 states .* are not enough"):
@@ -258,6 +261,7 @@ async def compressed(site: Site) -> tuple[Any, int]:
     return store, report.dictionary_id
 
 
+@pytest.mark.parametrize("database", FILES)
 async def test_a_missing_dictionary_is_named(site: Site) -> None:
     store, name = await compressed(site)
     await site.query("DELETE FROM belaypin_dictionary RETURNING 1")

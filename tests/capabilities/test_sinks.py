@@ -118,6 +118,7 @@ async def test_each_item_is_in_exactly_one_whole_file(site: Site, folder: Path) 
     assert (report.ok, report.files, report.rows) == (True, PAGES, len(ALL))
 
 
+@pytest.mark.parametrize("database", FILES)
 @pytest.mark.parametrize("are_apart", [True, False])
 async def test_two_formats_take_part_in_one_commit(
     site: Site, tmp_path: Path, are_apart: bool
@@ -142,6 +143,7 @@ async def test_two_formats_take_part_in_one_commit(
     assert table.column("text")[0].as_py() == "é 0\n"
 
 
+@pytest.mark.parametrize("database", FILES)
 async def test_the_manifest_says_what_was_written(site: Site, folder: Path) -> None:
     store = await site.open()
     sink = JsonLines(folder, name="posts")
@@ -160,6 +162,7 @@ async def test_the_manifest_says_what_was_written(site: Site, folder: Path) -> N
     assert all(file.is_final for file in await call(site, store, sink.files))
 
 
+@pytest.mark.parametrize("database", ["file"])
 async def test_a_commit_without_rows_makes_no_file(site: Site, folder: Path) -> None:
     store = await site.open()
     await mine(store, JsonLines(folder))
@@ -167,6 +170,7 @@ async def test_a_commit_without_rows_makes_no_file(site: Site, folder: Path) -> 
     assert len(visible(folder)) == PAGES
 
 
+@pytest.mark.parametrize("database", FILES)
 async def test_live_batches_write_files_too(site: Site, folder: Path) -> None:
     store = await site.open()
     sink = JsonLines(folder)
@@ -178,9 +182,35 @@ async def test_live_batches_write_files_too(site: Site, folder: Path) -> None:
     assert ids(folder) == [1]
 
 
+def test_a_file_is_durable_before_the_commit_and_named_after_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    def noting(step: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any) -> Any:
+            steps.append(step)
+            return real(*args)
+
+        return noted
+
+    with belaypin.open(f"sqlite:///{folder.parent}/s.db") as store, store.lease(*ENTITY) as lease:
+        sink = JsonLines(folder)
+        page = next(next(lease.windows("posts", since="1d")).pages(fetch))
+        monkeypatch.setattr(disk.Output, "sync", noting("sync file", disk.Output.sync))
+        syncing = noting("sync directory", disk.sync_directory)
+        monkeypatch.setattr("belaypin.sinks.part.sync_directory", syncing)
+        monkeypatch.setattr("belaypin.sinks.part.rename", noting("rename", disk.rename))
+        monkeypatch.setattr(SqliteBackend, "commit", noting("commit", SqliteBackend.commit))
+        with page.commit() as tx:
+            sink.write(tx, {"id": 1})
+        assert steps == ["sync file", "sync directory", "commit", "rename"]
+
+
 # --- what fails -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("database", ["file"])
 @pytest.mark.parametrize("step", ["write", "sync", "directory"])
 async def test_a_full_disk_before_the_commit_undoes_it(
     site: Site, folder: Path, step: str, monkeypatch: pytest.MonkeyPatch
@@ -198,6 +228,7 @@ async def test_a_full_disk_before_the_commit_undoes_it(
     assert ids(folder) == ALL
 
 
+@pytest.mark.parametrize("database", FILES)
 async def test_a_disk_that_fails_after_the_commit_loses_nothing(
     site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +246,7 @@ async def test_a_disk_that_fails_after_the_commit_loses_nothing(
     assert (await call(site, store, JsonLines(folder).verify)).ok
 
 
+@pytest.mark.parametrize("database", ["file"])
 async def test_what_was_not_written_can_not_be_committed(
     site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +360,31 @@ async def test_a_live_workers_part_is_never_touched(site: Site, folder: Path) ->
                     assert hidden(folder) == before != []
     assert hidden(folder) == []
     assert [number for number in ids(folder) if number < 0] == [-10, -7, -4, -1]
+
+
+@pytest.mark.parametrize("database", FILES)
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_a_part_that_is_committed_while_we_look_is_kept(
+    site: Site, folder: Path, is_named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await site.open()
+    sink, listed = JsonLines(folder), []
+
+    class Looked(JsonLines):
+        def write(self, tx: Any, row: Any) -> None:
+            super().write(tx, row)
+            listed.extend(part for part in self._parts(epoch) if part not in listed)
+
+    ((epoch,),) = await site.query("SELECT value FROM belaypin_meta WHERE name = 'epoch'")
+    with monkeypatch.context() as patch:
+        if not is_named:
+            patch.setattr("belaypin.sinks.part.rename", lambda *_: False)  # as if killed before it
+        await mine(store, Looked(folder))
+    assert len(listed) == PAGES
+    monkeypatch.setattr(JsonLines, "_parts", lambda *_: listed)
+    recovered = await call(site, store, sink.recover)
+    assert (len(recovered.finished), recovered.deleted) == (0 if is_named else PAGES, ())
+    assert (ids(folder), hidden(folder)) == (ALL, [])
 
 
 @pytest.mark.parametrize("database", FILES)

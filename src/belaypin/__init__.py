@@ -41,6 +41,8 @@ from belaypin.fingerprint import canonical, fingerprint
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
+from belaypin.message import Delivery, Message
+from belaypin.operation import Attempt, Operation
 from belaypin.records import (
     AuditEntry,
     Checkpoint,
@@ -51,6 +53,7 @@ from belaypin.records import (
     UpcastReport,
 )
 from belaypin.reports import Finding, Report
+from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
@@ -87,6 +90,7 @@ __all__ = [
     "AsyncStore",
     "AsyncWindow",
     "AsyncWork",
+    "Attempt",
     "AuditEntry",
     "Batch",
     "BelaypinError",
@@ -96,6 +100,7 @@ __all__ = [
     "Clock",
     "Commit",
     "CorruptRecord",
+    "Delivery",
     "DictionaryReport",
     "Explanation",
     "Fenced",
@@ -108,9 +113,11 @@ __all__ = [
     "Lease",
     "LeaseHeld",
     "Live",
+    "Message",
     "MissingDriver",
     "NotCommitted",
     "Once",
+    "Operation",
     "OperationRunning",
     "Original",
     "Page",
@@ -118,6 +125,7 @@ __all__ = [
     "Report",
     "RequestMismatch",
     "Result",
+    "Retry",
     "Schema",
     "SchemaTooNew",
     "SqlError",
@@ -143,12 +151,20 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEMS) -> Store:
+def open(
+    url: str,
+    *,
+    clock: Clock | None = None,
+    ledger_items: int = LIMIT_ITEMS,
+    cache: str | None = None,
+) -> Store:
     """Open the store at ``url``, making its tables if need be; close it, or use it in a ``with``.
 
     ``sqlite:///app.db`` is a file in the working directory, ``sqlite:///:memory:`` lives as long
     as the store is open, ``postgresql:///app`` is a database that exists. ``ledger_items``: ids
     that each stream may keep in memory. ``clock`` replaces the database's clock, for tests.
+    ``cache``: the URL of a Redis (``redis://host:6379/0``) that takes item checks (``seen``) off
+    the database; without it, and with whatever goes wrong there, the answers are the same.
 
     Raises UsageError for a URL that is none, MissingDriver if an extra is to be installed,
     StoreUnavailable if the database can't be reached, SchemaTooNew if a newer belaypin made it.
@@ -158,6 +174,8 @@ def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEM
     store = Store(_backend(parse_url(url), clock), limit_items=ledger_items)
     try:
         store._migrate()
+        if cache is not None:
+            store._use_cache(cache)
     except BaseException:
         store.close()
         raise
@@ -165,7 +183,11 @@ def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEM
 
 
 async def aopen(
-    url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEMS
+    url: str,
+    *,
+    clock: Clock | None = None,
+    ledger_items: int = LIMIT_ITEMS,
+    cache: str | None = None,
 ) -> AsyncStore:
     """``open`` for asyncio: the same store, its methods awaited."""
     from belaypin._async.store import AsyncStore
@@ -174,6 +196,8 @@ async def aopen(
     store = AsyncStore(backend, limit_items=ledger_items)
     try:
         await store._migrate()
+        if cache is not None:
+            await store._use_cache(cache)
     except BaseException:
         await store.aclose()
         raise

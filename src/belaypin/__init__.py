@@ -37,12 +37,13 @@ from belaypin.errors import (
     VersionConflict,
 )
 from belaypin.explanation import Explanation, Placed
+from belaypin.failure import Failure
 from belaypin.fingerprint import canonical, fingerprint
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.message import Delivery, Message
-from belaypin.operation import Attempt, Operation
+from belaypin.operation import Operation, OperationAttempt
 from belaypin.records import (
     AuditEntry,
     Checkpoint,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from belaypin._async.live import AsyncBatch, AsyncLive
     from belaypin._async.once import AsyncOnce
     from belaypin._async.store import AsyncStore
+    from belaypin._async.trial import AsyncTrial
     from belaypin._async.window import AsyncPage, AsyncWindow
     from belaypin._async.work import AsyncWork
     from belaypin._sync.change import Change
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from belaypin._sync.live import Batch, Live
     from belaypin._sync.once import Once
     from belaypin._sync.store import Store
+    from belaypin._sync.trial import Trial
     from belaypin._sync.window import Page, Window
     from belaypin._sync.work import Work
     from belaypin.backends.base import AsyncBackend, Backend, Result
@@ -88,6 +91,7 @@ __all__ = [
     "AsyncOnce",
     "AsyncPage",
     "AsyncStore",
+    "AsyncTrial",
     "AsyncWindow",
     "AsyncWork",
     "Attempt",
@@ -103,6 +107,7 @@ __all__ = [
     "Delivery",
     "DictionaryReport",
     "Explanation",
+    "Failure",
     "Fenced",
     "FetchError",
     "Finding",
@@ -118,6 +123,7 @@ __all__ = [
     "NotCommitted",
     "Once",
     "Operation",
+    "OperationAttempt",
     "OperationRunning",
     "Original",
     "Page",
@@ -136,6 +142,7 @@ __all__ = [
     "StoreClosed",
     "StoreFull",
     "StoreUnavailable",
+    "Trial",
     "UpcastReport",
     "UsageError",
     "VersionConflict",
@@ -253,6 +260,7 @@ _HOMES = {
     "live": ("Batch", "Live"),
     "once": ("Once",),
     "store": ("Store",),
+    "trial": ("Trial",),
     "window": ("Page", "Window"),
     "work": ("Work",),
 }

@@ -276,13 +276,15 @@ async def test_a_missing_dictionary_is_named(site: Site) -> None:
 
 
 @pytest.mark.parametrize("database", FILES)
-@pytest.mark.parametrize("column", ["payload", "pipeline", "stream"])
+@pytest.mark.parametrize("column", ["payload", "content", "pipeline", "stream"])
 async def test_a_dictionary_that_was_changed_is_not_trusted(site: Site, column: str) -> None:
     store, name = await compressed(site)
     if column == "payload":  # an intact frame with another content
         ((good,),) = await site.query("SELECT payload FROM belaypin_dictionary")
         content = belaypin.codec.decode_frame(bytes(good), what="it").raw
         changed: Any = belaypin.codec.encode_frame(content[:-1] + b"!")
+    elif column == "content":  # one that is no dictionary at all
+        column, changed = "payload", belaypin.codec.encode_frame(b"no dictionary")
     else:
         changed = "other"
     await site.query(f"UPDATE belaypin_dictionary SET {column} = ? RETURNING 1", (changed,))

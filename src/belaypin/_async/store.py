@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from belaypin._async.audit import AsyncAudit
 from belaypin._async.dictionaries import AsyncDictionaries
 from belaypin._async.evolution import AsyncEvolution
+from belaypin._async.failures import AsyncFailures
 from belaypin._async.files import AsyncFiles
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.lease import AsyncLease
@@ -46,10 +47,11 @@ _STATES_PER_STEP = 100
 
 class AsyncStore(
     AsyncRecords,
+    AsyncAudit,
     AsyncOperations,
     AsyncOutbox,
+    AsyncFailures,
     AsyncUpkeep,
-    AsyncAudit,
     AsyncDictionaries,
     AsyncFiles,
     AbstractAsyncContextManager["AsyncStore"],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from belaypin._sync.audit import Audit
 from belaypin._sync.dictionaries import Dictionaries
 from belaypin._sync.evolution import Evolution
+from belaypin._sync.failures import Failures
 from belaypin._sync.files import Files
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
@@ -46,10 +47,11 @@ _STATES_PER_STEP = 100
 
 class Store(
     Records,
+    Audit,
     Operations,
     Outbox,
+    Failures,
     Upkeep,
-    Audit,
     Dictionaries,
     Files,
     AbstractContextManager["Store"],

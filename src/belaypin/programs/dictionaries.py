@@ -106,11 +106,16 @@ def _read(dictionary_id: int) -> Program[Dictionary | None]:
         return None
     pipeline, stream, frame = rows[0]
     what = f"dictionary {dictionary_id}"
-    content = decode_frame(frame, what=what, max_raw_bytes=MAX_DICTIONARY_BYTES).raw
-    dictionary = Dictionary(pipeline, stream, content)
+    try:
+        content = decode_frame(frame, what=what, max_raw_bytes=MAX_DICTIONARY_BYTES).raw
+        dictionary = Dictionary(pipeline, stream, content)
+    except (AttributeError, TypeError, ValueError) as error:  # of another type, or no dictionary
+        raise CorruptRecord(_damaged(what, f"{error}")) from error
     if dictionary.dictionary_id != dictionary_id:
-        raise CorruptRecord(
-            f"{what} is damaged: its content, or the kind that it is for, is that of dictionary "
-            f"{dictionary.dictionary_id}. It was not used. Restore its row from a backup."
-        )
+        why = f"its content, or its kind, is that of dictionary {dictionary.dictionary_id}"
+        raise CorruptRecord(_damaged(what, why))
     return dictionary
+
+
+def _damaged(what: str, why: str) -> str:
+    return f"{what} is damaged: {why}. It was not used. Restore its row from a backup."

@@ -27,6 +27,12 @@ class Participant(Protocol):
     def order(self) -> str:
         """Where its note stands among others: every worker locks rows in one order."""
 
+    def hold(self) -> None:
+        """What comes from now on may have to be undone by itself: an item is being attempted."""
+
+    def settle(self, *, keep: bool) -> None:
+        """Keep what came since `hold`, or undo it; the rest stays."""
+
     def seal(self) -> None:
         """Make it durable, in a way that can still be undone."""
 
@@ -57,6 +63,7 @@ class Participants:
         """Whether COMMIT was sent: from then on only the database knows whether it took place."""
         self._enlisted: dict[object, Participant] = {}
         self._is_joined = is_joined
+        self._is_holding = False
 
     def __bool__(self) -> bool:
         return bool(self._enlisted)
@@ -75,7 +82,21 @@ class Participants:
                 "would tell it when you commit. Use page.commit() without a joined connection."
             )
         participant = self._enlisted[who] = begin(self)
+        if self._is_holding:
+            participant.hold()
         return participant
+
+    def hold(self) -> None:
+        """An item is attempted from here on, until `settle`."""
+        self._is_holding = True
+        for participant in self:
+            participant.hold()
+
+    def settle(self, *, keep: bool) -> None:
+        """The attempt is over: what came since `hold` is kept, or undone."""
+        self._is_holding = False
+        for participant in self:
+            participant.settle(keep=keep)
 
     def undo(self, error: BaseException) -> None:
         """The commit failed because of ``error``."""

@@ -38,7 +38,7 @@ class _Lines:
     def __init__(self, output: Output) -> None:
         self._output = output
 
-    def write(self, row: Any) -> None:
+    def take(self, row: Any) -> bytes:
         if hasattr(type(row), "model_dump"):
             row = row.model_dump(mode="json")
         try:
@@ -47,7 +47,13 @@ class _Lines:
             raise UsageError(f"the row can't be written as JSON: {error}.") from error
         if b"null" in line:
             check_row(row)  # NaN became null without a word
-        self._output.write(line + b"\n")
+        return line + b"\n"
+
+    def check(self, taken: bytes) -> None:
+        """Whatever was taken can be written."""
+
+    def write(self, taken: bytes) -> None:
+        self._output.write(taken)
 
     def finish(self) -> None:
         """Every line is written already."""

@@ -71,7 +71,7 @@ class _Columns:
         with _refusals("the schema"):
             self._writer = pq.ParquetWriter(output, schema, compression=compression)
 
-    def write(self, row: Any) -> None:
+    def take(self, row: Any) -> Mapping[str, Any]:
         if hasattr(type(row), "model_dump"):
             row = row.model_dump()
         if not isinstance(row, Mapping):
@@ -82,7 +82,14 @@ class _Columns:
                 f"the row has fields that the schema does not have: {', '.join(unknown)}. Add them "
                 f"to the schema, or leave them out of the row."
             )
-        self._rows.append(dict(row))
+        return dict(row)
+
+    def check(self, taken: Mapping[str, Any]) -> None:
+        for field in self._schema:
+            self._column(field, [taken])
+
+    def write(self, taken: Mapping[str, Any]) -> None:
+        self._rows.append(taken)
         if len(self._rows) >= self._row_group:
             self._write_group()
 

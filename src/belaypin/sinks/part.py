@@ -24,8 +24,14 @@ _COMMITTED = (
 class Encoder(Protocol):
     """Rows of one format, on their way into a file."""
 
-    def write(self, row: Any) -> None:
-        """Take another row; raises UsageError for one that was not taken, as it can't be held."""
+    def take(self, row: Any) -> Any:
+        """The row as `write` wants it, the way it is now; raises UsageError if it can't be held."""
+
+    def check(self, taken: Any) -> None:
+        """Raise UsageError for a row that was taken, and that `write` or `finish` would refuse."""
+
+    def write(self, taken: Any) -> None:
+        """Add a row that was taken."""
 
     def finish(self) -> None:
         """Write what is left, and what the format has at its end."""
@@ -67,6 +73,7 @@ class OpenPart:
         self._remove: list[Part] = []
         self._noting: list[str] = []
         self._rows = 0
+        self._held: list[Any] | None = None
         self._name = ""
         self._is_broken = self._is_over = False
         with on_disk(directory, "Making a file", _UNDONE):
@@ -77,15 +84,22 @@ class OpenPart:
         """Add a row to the file."""
         if self.encoder is None or self._is_over:
             raise UsageError("This commit has ended; write to the sink inside its `with` block.")
-        try:
-            with on_disk(self._directory, "Writing a file", _UNDONE):
-                self.encoder.write(row)
-        except UsageError:
-            raise
-        except BaseException:
-            self._is_broken = True
-            raise
-        self._rows += 1
+        taken = self.encoder.take(row)
+        if self._held is None:
+            self._write(taken)
+        else:
+            self.encoder.check(taken)  # now, so that only this item fails
+            self._held.append(taken)
+
+    def hold(self) -> None:
+        """Keep the rows that come apart, until it is known whether they count."""
+        self._held = []
+
+    def settle(self, *, keep: bool) -> None:
+        """Write the rows that were held, or forget them."""
+        held, self._held = self._held or [], None
+        for taken in held if keep else []:
+            self._write(taken)
 
     def seal(self) -> None:
         """Make the file durable under its hidden name, and every name in the directory too."""
@@ -96,6 +110,9 @@ class OpenPart:
                 f"undone: {_UNDONE} Let what sink.write() raises through."
             )
         self._is_over = True
+        if not self._rows:
+            self.undo()  # every attempt failed
+            return
         with on_disk(self._directory, "Writing a file", _UNDONE):
             self.encoder.finish()
             self.output.sync()
@@ -103,6 +120,8 @@ class OpenPart:
 
     def note(self, row: StreamRow) -> Program[None]:
         """Commit the file's name, size and checksum with its rows."""
+        if not self._rows:
+            return
         sink, _, suffix = self._sink.partition(".")
         unique = self._part.split(".")[-3]
         self._name = f"{sink}-{row.key_id}-{row.commits + 1:08}-{unique}.{suffix}"
@@ -121,6 +140,8 @@ class OpenPart:
         the file is noted as final. After a power failure in between it is hidden again, and named
         again by recovery.
         """
+        if not self._rows:
+            return
         with on_disk(self._directory, "Naming a file", _COMMITTED):
             self._named(Ready(self._name, self._part))
             for file in self._finish:
@@ -140,6 +161,16 @@ class OpenPart:
         self._is_over = True
         self.output.give_up()
         self._settlement.named += self._noting
+
+    def _write(self, taken: Any) -> None:
+        assert self.encoder is not None
+        try:
+            with on_disk(self._directory, "Writing a file", _UNDONE):
+                self.encoder.write(taken)
+        except BaseException:
+            self._is_broken = True
+            raise
+        self._rows += 1
 
     def _named(self, file: Ready) -> None:
         if rename(self._directory, file.part, file.name):

@@ -82,8 +82,10 @@ class Sink(ABC):
         """Add a row to the file that becomes visible when this commit is durable.
 
         ``tx`` is what ``page.commit()`` or ``batch.commit()`` returned. If the commit is undone so
-        is the file. Raises UsageError if the format can't hold the row, or in a joined transaction;
-        StoreFull if the disk is: then let the exception through, and the page comes again.
+        is the file; if the ``tx.attempt`` that it is written in fails, so is the row.
+
+        Raises UsageError if the format can't hold the row, or in a joined transaction, and
+        StoreFull if the disk is full: then let the exception through, and the page comes again.
         """
         participants: Participants | None = getattr(tx, "_participants", None)
         if participants is None:

@@ -6,14 +6,13 @@ import asyncio  # sync: from belaypin.clock import sleep_s
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from belaypin._async.joined import AsyncJoined
 from belaypin._async.tenure import AsyncTenure
 from belaypin._async.trial import AsyncTrial
 from belaypin._async.work import AsyncWork
 from belaypin.backends.base import AsyncTransaction
-from belaypin.backends.threaded import in_thread  # sync: drop
+from belaypin.backends.threads import in_thread  # sync: drop
 from belaypin.clock import jitter, unique_id
 from belaypin.errors import StoreBusy, StoreUnavailable, UsageError, VersionConflict
 from belaypin.failure import id_text
@@ -28,6 +27,9 @@ from belaypin.programs.pages import Advance, Counts, Stream, StreamRow
 from belaypin.programs.participants import Participants
 from belaypin.programs.selection import Selection
 from belaypin.revisions import RevisionOf, marks
+
+if TYPE_CHECKING:
+    from belaypin._async.joined import AsyncJoined
 
 __all__ = ["AsyncCommit"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from belaypin.backends.threaded import in_thread  # sync: drop
+from belaypin.backends.threads import in_thread  # sync: drop
 from belaypin.process import is_surely_dead
 from belaypin.program import Program
 from belaypin.programs import files

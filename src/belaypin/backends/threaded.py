@@ -8,18 +8,19 @@ commit was cancelled which in truth took place.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from belaypin.backends.base import Params, Result
 from belaypin.backends.sqlite import SqliteBackend, SqliteTransaction
+from belaypin.backends.threads import in_thread
 from belaypin.catalog import Dialect
 from belaypin.errors import StoreClosed
 from belaypin.program import Program
 
-__all__ = ["AsyncSqliteBackend", "in_thread"]
+__all__ = ["AsyncSqliteBackend"]
 
 T = TypeVar("T")
 
@@ -80,8 +81,14 @@ class AsyncSqliteBackend:
             if waits:
                 self._turn.release()
 
+    def is_writing(self) -> bool:
+        return self._backend.is_owned_by(id(asyncio.current_task()))
+
     def side(self) -> SqliteBackend:
         return self._backend.side()
+
+    def for_threads(self) -> SqliteBackend:
+        return self._backend
 
     async def aclose(self) -> None:
         if self._is_closed:
@@ -104,18 +111,3 @@ class AsyncSqliteBackend:
                 await in_thread(self._threads, self._backend.rollback, transaction)
             raise
         return begun[0]
-
-
-async def in_thread(threads: ThreadPoolExecutor | None, call: Callable[..., T], *args: Any) -> T:
-    """Make a blocking call in a thread; if we are cancelled, wait for its end all the same."""
-    future = asyncio.get_running_loop().run_in_executor(threads, call, *args)
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        future.exception()  # so that it counts as retrieved: the cancellation goes first
-        raise cancelled
-    return future.result()

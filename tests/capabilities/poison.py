@@ -98,4 +98,5 @@ def supervise(url: str, how: str, where: str, limit: int) -> int:
 
 
 if __name__ == "__main__":
-    print(supervise(*sys.argv[1:4], int(sys.argv[4])))  # noqa: T201
+    url, how, where, limit = sys.argv[1:5]
+    print(supervise(url, how, where, int(limit)))  # noqa: T201

@@ -217,7 +217,9 @@ def _under(stream: Stream, row: StreamRow) -> StreamRow:
         return row
     is_used = row.commits > 0
     generation = row.generation + is_used
-    return row._replace(generation=generation, progress="{}", processor=stream.processor)
+    return row._replace(
+        generation=generation, progress="{}", processor=stream.processor, failures=0
+    )
 
 
 def _process_again(fence: Fence, stream: Stream, was: StreamRow, row: StreamRow) -> Program[None]:

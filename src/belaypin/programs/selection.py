@@ -59,16 +59,15 @@ class Selection:
         is the newest edit; or, where they hold revisions, the one with the highest. Those
         ``withheld`` stay put aside, and count as skipped.
         """
+        stale = 0
         if withheld:
             unknown = unknown - withheld
-        stale = 0
         if prints is None:
             picked = _first_of_each(unknown, items, ids)
             entries: dict[ItemId, bytes | None] = dict.fromkeys(picked.ids)
             self.entries = self.entries | entries if self.entries else entries
         elif prints and len(prints[0]) == MARK_BYTES:
-            newest = _newest(items, ids, prints)
-            picked, stale = self._newer(membership, unknown, newest, withheld)
+            picked, stale = self._newer(membership, unknown, _newest(items, ids, prints), withheld)
         else:
             last = dict(zip(ids, zip(items, prints, strict=True), strict=True))
             picked = self._changed(membership, unknown, last, withheld)

@@ -28,7 +28,7 @@ WHERE key_id = :key_id;
 -- What was committed lies in older generations and counts no more; the segments' numbers go on.
 UPDATE belaypin_checkpoint
 SET generation = :generation, processor = :processor, progress = '{}',
-    items = 0, skipped = 0, changed = 0, late = 0, stale = 0, updated_us = {now_us}
+    items = 0, skipped = 0, changed = 0, late = 0, stale = 0, failures = 0, updated_us = {now_us}
 WHERE key_id = :key_id;
 
 -- name: segment.list

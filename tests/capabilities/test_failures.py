@@ -568,6 +568,22 @@ async def test_an_item_can_be_quarantined_before_it_comes(work: Work) -> None:
 
 
 @BOTH
+async def test_what_became_of_it_can_be_explained(work: Work) -> None:
+    work.bad = {2: ValueError()}
+    await work.run()
+    waiting = await work.store.explain(KEY, 2)
+    assert (waiting.verdict, waiting.reason) == ("skip", "waiting")
+    work.clock.advance(11)
+    due = await work.store.explain(KEY, 2)
+    assert (due.verdict, due.is_committed) == ("process", False)
+    assert "is tried again now" in str(due)
+    await work.store.quarantine(KEY, 2, "enough")
+    assert "until it is replayed or skipped" in str(await work.store.explain(KEY, 2))
+    assert await work.store.skip("shop") == 1
+    assert (await work.store.explain(KEY, 2)).reason == "unchanged"
+
+
+@BOTH
 async def test_failures_are_listed_page_by_page(work: Work) -> None:
     work.bad = {n: ValueError() if n < 5 else KeyError() for n in range(8)}
     await work.run()

@@ -16,7 +16,16 @@ from belaypin.fingerprint import item_fingerprinter
 from belaypin.segments import FINGERPRINT_BYTES, MARK_BYTES
 from belaypin.times import to_us
 
-__all__ = ["Revision", "RevisionOf", "Verdict", "compare", "marks", "parts", "revision_number"]
+__all__ = [
+    "Revision",
+    "RevisionOf",
+    "Verdict",
+    "compare",
+    "is_older",
+    "marks",
+    "parts",
+    "revision_number",
+]
 
 Revision = int | datetime | str
 """A number, an aware datetime, or ISO 8601 text with an offset; later is larger."""
@@ -80,6 +89,12 @@ def compare(stored: bytes | None, mark: bytes) -> Verdict:
     if is_same_content or content == _NO_CONTENT:
         return "same"
     return "touched" if stored_content == _NO_CONTENT else "newer"
+
+
+def is_older(mark: bytes | None, other: bytes | None) -> bool:
+    """Whether both hold a revision, and the first one's is lower."""
+    before, after = _split(mark)[0], _split(other)[0]
+    return before is not None and after is not None and before < after
 
 
 def parts(fingerprint: bytes) -> tuple[int | None, bytes | None]:

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import belaypin
-from belaypin import UsageError
+from belaypin import Retry, UsageError
 from belaypin.errors import CorruptRecord
 from belaypin.revisions import compare, marks, parts, revision_number
 from belaypin.segments import merge, pack, unpack
-from tests.capabilities.sites import Awaited, Site
+from tests.capabilities.sites import START, Awaited, Site
 
 KEY = ("shop", "user:7", "posts")
 AT = "2024-01-01T00:00:00Z"
@@ -122,6 +122,29 @@ async def test_what_has_no_order_is_refused(site: Site) -> None:
     with pytest.raises(UsageError, match="revision of item 0"):
         await take(store, [{"id": 1}])
     assert await store.load(KEY) is None or (await store.load(KEY)).items == 0
+
+
+async def test_an_older_revision_does_not_take_the_place_of_one_that_failed(site: Site) -> None:
+    store = await site.open()
+    await take(store, [post(1, 5)])
+    async with (
+        store.lease("shop", "user:7") as lease,
+        lease.live("posts", at=lambda item: AT, retry=Retry(backoff="1us")) as live,
+        live.batch([post(1, 7)]).commit() as tx,
+    ):
+        for item in await tx.fresh([post(1, 7)], key="id", revision="revision"):
+            async with tx.attempt(item):
+                raise ZeroDivisionError
+    assert await take(store, [post(1, 6)]) == []
+    assert await take(store, [post(1, 5)]) == []
+    taken = []
+    async with store.lease("shop", "user:7") as lease:
+        async for window in lease.windows("posts", since="1d", until=START):
+            async for page in window.pages(lambda cursor: ([], None)):
+                async with page.commit() as tx:
+                    taken += await tx.fresh(page.items, key="id", revision="revision")
+    assert taken == [post(1, 7)]
+    assert await take(store, [post(1, 6)]) == []
 
 
 @pytest.mark.parametrize("database", FILES)

@@ -20,6 +20,7 @@ from belaypin.program import Program, Statement
 from belaypin.programs import coverage, leases
 from belaypin.programs.leases import Fence
 from belaypin.retry import Retry
+from belaypin.revisions import is_older
 
 __all__ = [
     "Due",
@@ -60,15 +61,18 @@ class Standing(NamedTuple):
     def may_be_tried(self, now_us: int, fingerprint: bytes | None) -> bool:
         """Whether the source, or the retry, may have it processed now.
 
-        It may when its time has come, and at once when its content is other than what failed.
+        It may when its time has come, and at once when its content is other than what failed; but
+        not if it is an older revision of that.
         """
-        if self.status == "quarantined":
+        if self.status == "quarantined" or is_older(fingerprint, self.fingerprint):
             return False
         return self.next_try_us <= now_us or self.is_other(fingerprint)
 
     def is_other(self, fingerprint: bytes | None) -> bool:
-        """Whether its content is compared and is not what failed."""
-        return fingerprint is not None and fingerprint != self.fingerprint
+        """Whether its content is compared and is not what failed, nor older than that."""
+        if fingerprint is None or is_older(fingerprint, self.fingerprint):
+            return False
+        return fingerprint != self.fingerprint
 
 
 class Failed(NamedTuple):

@@ -91,12 +91,6 @@ def compare(stored: bytes | None, mark: bytes) -> Verdict:
     return "touched" if stored_content == _NO_CONTENT else "newer"
 
 
-def is_older(mark: bytes | None, other: bytes | None) -> bool:
-    """Whether both hold a revision, and the first one's is lower."""
-    before, after = _split(mark)[0], _split(other)[0]
-    return before is not None and after is not None and before < after
-
-
 def parts(fingerprint: bytes) -> tuple[int | None, bytes | None]:
     """The revision and the fingerprint of the content in what the ledger keeps beside an id."""
     revision, content = _split(fingerprint)

@@ -20,7 +20,8 @@ from belaypin.program import Program, Statement
 from belaypin.programs import coverage, leases
 from belaypin.programs.leases import Fence
 from belaypin.retry import Retry
-from belaypin.revisions import is_older
+from belaypin.revisions import Verdict, compare
+from belaypin.segments import MARK_BYTES
 
 __all__ = [
     "Due",
@@ -61,18 +62,21 @@ class Standing(NamedTuple):
     def may_be_tried(self, now_us: int, fingerprint: bytes | None) -> bool:
         """Whether the source, or the retry, may have it processed now.
 
-        It may when its time has come, and at once when its content is other than what failed; but
-        not if it is an older revision of that.
+        It may when its time has come, and at once when its content is newer than what failed. What
+        is older may not: the newer content would be forgotten with the row.
         """
-        if self.status == "quarantined" or is_older(fingerprint, self.fingerprint):
+        verdict = self.verdict(fingerprint)
+        if self.status == "quarantined" or verdict == "older":
             return False
-        return self.next_try_us <= now_us or self.is_other(fingerprint)
+        return self.next_try_us <= now_us or verdict == "newer"
 
-    def is_other(self, fingerprint: bytes | None) -> bool:
-        """Whether its content is compared and is not what failed, nor older than that."""
-        if fingerprint is None or is_older(fingerprint, self.fingerprint):
-            return False
-        return fingerprint != self.fingerprint
+    def verdict(self, fingerprint: bytes | None) -> Verdict:
+        """What the item is, by its fingerprint or mark, to what failed."""
+        if fingerprint is None:
+            return "same"
+        if len(fingerprint) == MARK_BYTES:
+            return compare(self.fingerprint, fingerprint)
+        return "same" if fingerprint == self.fingerprint else "newer"
 
 
 class Failed(NamedTuple):
@@ -151,7 +155,7 @@ class Failures:
                 kept.add(item_id)
             elif row is not None and not row.may_be_tried(now_us, fingerprint):
                 kept.add(item_id)
-                if row.is_other(fingerprint) or not row.has_payload:
+                if not row.has_payload or row.verdict(fingerprint) in ("newer", "touched"):
                     self._renew(row, item, fingerprint)
         return kept
 

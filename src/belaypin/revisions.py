@@ -21,7 +21,6 @@ __all__ = [
     "RevisionOf",
     "Verdict",
     "compare",
-    "is_older",
     "marks",
     "parts",
     "revision_number",

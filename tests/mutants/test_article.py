@@ -68,7 +68,7 @@ MISTAKES = {
     "the hash of what the serialiser wrote": Mistake(
         Mutant("fingerprint.py", "canonical(", "repr(", "def fingerprint("),
         "unit/test_fingerprint.py",
-        "not nothing",
+        "rfcs",
     ),
     "check, then insert": Mistake(
         Mutant(OPERATIONS, "belaypin_operation.status = 'failed'", "1 = 1", "operation.claim"),
@@ -78,10 +78,11 @@ MISTAKES = {
     "the effect first, then completed in another commit": Mistake(
         Mutant(
             "_sync/once.py",
-            "                self._work._run(operations.complete(claim, frame))\n",
-            "                self._work._end()\n"
-            "                with self._open_transaction() as other:\n"
-            "                    other.run(operations.complete(claim, frame))\n",
+            "        self._work._run(operations.complete(claim, frame, self._result_ttl_us))\n",
+            "        self._work._end()\n"
+            "        with self._open_transaction() as other:\n"
+            "            other.run(operations.complete(claim, frame, self._result_ttl_us))\n"
+            "        return\n",
         ),
         "crash/test_interleavings.py",
         "every_order or crashes_drawn_at_random_on_sqlite",
@@ -97,7 +98,7 @@ MISTAKES = {
         "test_sync and memory-operations",
     ),
     "the same operation id with new content": Mistake(
-        Mutant("programs/operations.py", "if row.request != request:", "if False:"),
+        Mutant("programs/operations.py", "row.request != request:", "False:"),
         CONFORMANCE,
         "test_sync and memory-operations",
     ),

@@ -17,6 +17,7 @@ from tests.mutants.spoilt import Mutant, is_caught
 CONFORMANCE = "conformance/test_conformance.py"
 LEASES = "sql/queries/leases.sql"
 OPERATIONS = "sql/queries/operations.sql"
+OUTBOX = "sql/queries/outbox.sql"
 
 
 class Mistake(NamedTuple):
@@ -46,10 +47,10 @@ MISTAKES = {
     "the effect first, then completed in another commit": Mistake(
         Mutant(
             "_sync/once.py",
-            "                self._work._run(operations.complete(claim, frame))\n",
-            "                self._work._end()\n"
-            "                with self._open_transaction() as other:\n"
-            "                    other.run(operations.complete(claim, frame))\n",
+            "        self._work._run(operations.complete(claim, frame, self._result_ttl_us))\n",
+            "        self._work._end()\n"
+            "        with self._open_transaction() as other:\n"
+            "            other.run(operations.complete(claim, frame, self._result_ttl_us))\n",
         ),
         "crash/test_interleavings.py",
         "every_order or crashes_drawn_at_random_on_sqlite",
@@ -65,7 +66,7 @@ MISTAKES = {
         "test_sync and memory-operations",
     ),
     "the same operation id with new content": Mistake(
-        Mutant("programs/operations.py", "if row.request != request:", "if False:"),
+        Mutant("programs/operations.py", "row.request != request", "False"),
         CONFORMANCE,
         "test_sync and memory-operations",
     ),
@@ -73,6 +74,16 @@ MISTAKES = {
         Mutant("_sync/commit.py", "for _ in range(_OUTCOME_LOOKS):", "for _ in range(0):"),
         "crash/test_commit_unknown.py",
         "not nothing",
+    ),
+    "an operation whose COMMIT has no answer counts as failed": Mistake(
+        Mutant("_sync/once.py", "if not self._came_through(claim):", "if True:"),
+        "crash/test_operations.py",
+        "took_place",
+    ),
+    "a message that is marked by whoever comes": Mistake(
+        Mutant(OUTBOX, "AND owner = :owner AND token = :token", "", "-- name: outbox.delivered"),
+        "capabilities/test_outbox.py",
+        "stood_still and memory-sync or stood_still and sync-memory",
     ),
     "one high-water mark": Mistake(
         Mutant("programs/coverage.py", "if end < until_us\n", "if False\n", "def plan("),

@@ -134,10 +134,11 @@ async def test_what_no_database_can_hold_is_kept_in_other_words(site: Site) -> N
     store = await opened(site)
     for error in (ValueError("\ud800\0"), Mute()):
         await fail(store, error)
-        found = await store.operation("op")
-        assert found.status == "failed"
-        assert type(error).__name__ in found.error
-    assert found.attempts[0].error == "ValueError: \\ud800\\0"
+    found = await store.operation("op")
+    assert found.status == "failed"
+    first, second = found.attempts
+    assert first.error == "ValueError: \\ud800\\0"
+    assert second.error.startswith("Mute: ")
 
 
 async def test_the_newest_attempts_are_kept(site: Site) -> None:
@@ -191,9 +192,9 @@ async def test_the_effect_and_its_completion_are_one_commit(site: Site) -> None:
 async def test_an_operation_in_progress_is_not_simply_run_again(site: Site) -> None:
     store, other = await opened(site), await site.open()
     async with store.once("op") as op:
-        for options in ({}, {"wait_s": 0.1}):
+        for wait_s in (0, 0.1):
             with pytest.raises(OperationRunning, match="attempt 1"):
-                await run(other, **options)
+                await run(other, wait_s=wait_s)
         answer(op, "mine")
     assert await run(other, result="theirs") == "mine"
     assert (await effects(site), (await store.operation("op")).attempt_count) == (0, 1)
@@ -513,9 +514,10 @@ async def test_templates_that_could_mix_calls_up_are_refused(site: Site) -> None
     for bad in ("{a}{b}", "{a}x{b}", "{c}", "{op}", "{rest}", "{named}", "{a.b}", "{a!r}"):
         with pytest.raises(UsageError):
             store.idempotent(bad)(function)
-    for bad in ("{a[0]}", "{a:>3}", "{", "{}", "{0}", 7):
+    wrong: list[Any] = ["{a[0]}", "{a:>3}", "{", "{}", "{0}", 7]
+    for none in wrong:
         with pytest.raises(UsageError):
-            store.idempotent(bad)(function)
+            store.idempotent(none)(function)
 
 
 @pytest.mark.parametrize("database", ["memory"])
@@ -536,7 +538,7 @@ async def test_a_decorated_function_looks_as_it_did(site: Site) -> None:
         return n
 
     with pytest.raises(UsageError, match="aopen"):
-        store.idempotent("x:{n}")(coroutine)(1)
+        _ = store.idempotent("x:{n}")(coroutine)(1)
     store.close()
 
 

@@ -80,10 +80,10 @@ MISTAKES = {
         "crash/test_operations.py",
         "took_place",
     ),
-    "a message that is marked by whoever comes": Mistake(
-        Mutant(OUTBOX, "AND owner = :owner AND token = :token", "", "-- name: outbox.delivered"),
+    "a message that is given up by whoever comes": Mistake(
+        Mutant(OUTBOX, "AND owner = :owner AND token = :token", "", "-- name: outbox.failed"),
         "capabilities/test_outbox.py",
-        "stood_still and memory-sync or stood_still and sync-memory",
+        "fails_too_late and (memory-sync or sync-memory)",
     ),
     "one high-water mark": Mistake(
         Mutant("programs/coverage.py", "if end < until_us\n", "if False\n", "def plan("),

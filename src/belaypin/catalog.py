@@ -45,7 +45,7 @@ _MACROS: dict[Dialect, dict[str, str]] = {
         # A holder that stands still inside its transaction would keep the row from its successor
         # for ever: the server ends its session after the lease's lifetime, at least a second.
         "{idle_limit}": "set_config('idle_in_transaction_session_timeout',"
-        " GREATEST(ttl_us / 1000, 1000)::text, true)",
+        " LEAST(GREATEST(ttl_us / 1000, 1000), 2147483647)::text, true)",
     },
 }
 

@@ -253,6 +253,12 @@ async def test_what_fails_too_often_waits_for_a_person(site: Site) -> None:
     assert str(message) == "mail 'a', quarantined after 3 attempts: ValueError: 3"
     assert (await store.deliver("mail", receiver.handle, retry=NOW)).total == 0
     assert await store.redeliver("mail", "a")
+    (noted,) = await store.audit()
+    assert (noted.action, noted.key, noted.detail) == (
+        "redeliver",
+        None,
+        {"topic": "mail", "key": "a"},
+    )
     assert await store.deliver("mail", receiver.handle, retry=NOW) == Delivery(delivered=1)
     assert receiver.got[-1].attempt == 1
     assert not await store.redeliver("mail", "a")  # delivered

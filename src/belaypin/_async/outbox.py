@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio  # sync: from belaypin.clock import sleep_s
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 from belaypin._async.resolve import resolved
-from belaypin.backends.base import AsyncTransaction
 from belaypin.clock import jitter, monotonic_s, unique_id
 from belaypin.codec import decode_frame, load_state
 from belaypin.errors import BelaypinError, UsageError
-from belaypin.fields import describe
+from belaypin.fields import check_count
 from belaypin.heartbeat import Heartbeat
 from belaypin.message import Delivery, Message
 from belaypin.mishaps import Mishap
@@ -40,9 +38,10 @@ class AsyncOutbox(ABC):
 
     _heartbeat: Heartbeat
 
+    @property
     @abstractmethod
-    def _open(self, *, write: bool = True) -> AbstractAsyncContextManager[AsyncTransaction]:
-        """Open a transaction."""
+    def _actor(self) -> str:
+        """Who acts, as the audit names them."""
 
     @abstractmethod
     async def _run(self, program: Program[T], *, write: bool = True) -> T:
@@ -71,8 +70,7 @@ class AsyncOutbox(ABC):
         ``wait_s`` have passed without a message, or after ``max_messages``.
         """
         outbox.check_name(topic, "topic")
-        if max_messages is not None and (type(max_messages) is not int or max_messages < 0):
-            raise UsageError(f"max_messages is a number, 0 or more, not {describe(max_messages)}.")
+        check_count("max_messages", max_messages, at_least=0)
         ttl_us = duration_us(ttl_s, "ttl_s")
         if ttl_us < _MIN_TTL_US:
             raise UsageError("ttl_s must be at least 0.05: a heartbeat has to fit in three times.")
@@ -86,6 +84,8 @@ class AsyncOutbox(ABC):
 
         By their ids; go on with ``after`` the last one's. A payload that can't be read is None.
         """
+        check_count("after", after, at_least=0)
+        check_count("limit", limit, at_least=1)
         if topic is not None:
             outbox.check_name(topic, "topic")
         rows = await self._run(outbox.undelivered(topic, after, limit), write=False)
@@ -94,11 +94,11 @@ class AsyncOutbox(ABC):
     async def redeliver(self, topic: str, key: str) -> bool:
         """Try a message again that is quarantined, or waits for its next attempt, from the start.
 
-        False if there is none: it was delivered, dropped, or never sent.
+        False if there is none: it was delivered, dropped, or never sent. Noted in the audit.
         """
         outbox.check_name(topic, "topic")
         outbox.check_name(key, "key")
-        return await self._run(outbox.redeliver(topic, key))
+        return await self._run(outbox.redeliver(self._actor, topic, key))
 
     async def drop_delivered(self, *, older_than: Duration) -> int:
         """Drop messages that were delivered longer ago than ``older_than``; returns how many.

@@ -38,10 +38,10 @@ _STATES_PER_STEP = 100
 
 class AsyncStore(
     AsyncRecords,
-    AsyncOperations,
-    AsyncOutbox,
     AsyncUpkeep,
     AsyncAudit,
+    AsyncOperations,
+    AsyncOutbox,
     AbstractAsyncContextManager["AsyncStore"],
 ):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""

@@ -38,10 +38,10 @@ _STATES_PER_STEP = 100
 
 class Store(
     Records,
-    Operations,
-    Outbox,
     Upkeep,
     Audit,
+    Operations,
+    Outbox,
     AbstractContextManager["Store"],
 ):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""

@@ -9,6 +9,7 @@ from belaypin.errors import UsageError
 from belaypin.fields import describe
 from belaypin.ids import check_new_ids
 from belaypin.program import Program, Statement
+from belaypin.programs import audit
 
 __all__ = [
     "ClaimedRow",
@@ -145,9 +146,11 @@ def page(after: int) -> Program[list[StoredRow]]:
     return [StoredRow(*row) for row in rows]
 
 
-def redeliver(topic: str, key: str) -> Program[bool]:
+def redeliver(actor: str, topic: str, key: str) -> Program[bool]:
     """Make a message due at once, its attempts forgotten; False if it waits nowhere."""
     rows = yield Statement("outbox.redeliver", {"topic": topic, "message_key": key})
+    if rows:
+        yield from audit.note(actor, "redeliver", None, {"topic": topic, "key": key})
     return bool(rows)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "redeliver",
     "renew",
     "send",
+    "turn",
     "undelivered",
 ]
 
@@ -89,6 +90,23 @@ def send(topic: str, payload: object, key: str) -> Program[bool]:
 def _send(topic: str, key: str, payload: bytes) -> Program[bool]:
     rows = yield Statement("outbox.send", {"topic": topic, "message_key": key, "payload": payload})
     return bool(rows)
+
+
+def turn(
+    ending: Program[bool] | None, topic: str, owner: str, ttl_us: int, after: int | None
+) -> Program[tuple[bool, ClaimedRow | None]]:
+    """End one message and claim the next: one COMMIT for both.
+
+    ``ending`` is `delivered`, `failed` or `give_back`; the first value returned is what it says.
+    Without ``after`` nothing is claimed. Behind the last message it begins at the front again.
+    """
+    is_ours = (yield from ending) if ending is not None else False
+    found = None
+    if after is not None:
+        found = yield from claim(topic, owner, ttl_us, after)
+        if found is None and after:
+            found = yield from claim(topic, owner, ttl_us, 0)
+    return is_ours, found
 
 
 def claim(topic: str, owner: str, ttl_us: int, after: int) -> Program[ClaimedRow | None]:

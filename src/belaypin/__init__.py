@@ -36,12 +36,13 @@ from belaypin.errors import (
     VersionConflict,
 )
 from belaypin.explanation import Explanation, Placed
+from belaypin.failure import Failure
 from belaypin.fingerprint import canonical, fingerprint
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.message import Delivery, Message
-from belaypin.operation import Attempt, Operation
+from belaypin.operation import Operation, OperationAttempt
 from belaypin.records import (
     AuditEntry,
     Checkpoint,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from belaypin._async.live import AsyncBatch, AsyncLive
     from belaypin._async.once import AsyncOnce
     from belaypin._async.store import AsyncStore
+    from belaypin._async.trial import AsyncTrial
     from belaypin._async.window import AsyncPage, AsyncWindow
     from belaypin._async.work import AsyncWork
     from belaypin._sync.change import Change
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from belaypin._sync.live import Batch, Live
     from belaypin._sync.once import Once
     from belaypin._sync.store import Store
+    from belaypin._sync.trial import Trial
     from belaypin._sync.window import Page, Window
     from belaypin._sync.work import Work
     from belaypin.backends.base import AsyncBackend, Backend, Result
@@ -87,6 +90,7 @@ __all__ = [
     "AsyncOnce",
     "AsyncPage",
     "AsyncStore",
+    "AsyncTrial",
     "AsyncWindow",
     "AsyncWork",
     "Attempt",
@@ -101,6 +105,7 @@ __all__ = [
     "CorruptRecord",
     "Delivery",
     "Explanation",
+    "Failure",
     "Fenced",
     "FetchError",
     "Finding",
@@ -116,6 +121,7 @@ __all__ = [
     "NotCommitted",
     "Once",
     "Operation",
+    "OperationAttempt",
     "OperationRunning",
     "Original",
     "Page",
@@ -134,6 +140,7 @@ __all__ = [
     "StoreClosed",
     "StoreFull",
     "StoreUnavailable",
+    "Trial",
     "UpcastReport",
     "UsageError",
     "VersionConflict",
@@ -149,12 +156,20 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEMS) -> Store:
+def open(
+    url: str,
+    *,
+    clock: Clock | None = None,
+    ledger_items: int = LIMIT_ITEMS,
+    cache: str | None = None,
+) -> Store:
     """Open the store at ``url``, making its tables if need be; close it, or use it in a ``with``.
 
     ``sqlite:///app.db`` is a file in the working directory, ``sqlite:///:memory:`` lives as long
     as the store is open, ``postgresql:///app`` is a database that exists. ``ledger_items``: ids
     that each stream may keep in memory. ``clock`` replaces the database's clock, for tests.
+    ``cache``: the URL of a Redis (``redis://host:6379/0``) that takes item checks (``seen``) off
+    the database; without it, and with whatever goes wrong there, the answers are the same.
 
     Raises UsageError for a URL that is none, MissingDriver if an extra is to be installed,
     StoreUnavailable if the database can't be reached, SchemaTooNew if a newer belaypin made it.
@@ -164,6 +179,8 @@ def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEM
     store = Store(_backend(parse_url(url), clock), limit_items=ledger_items)
     try:
         store._migrate()
+        if cache is not None:
+            store._use_cache(cache)
     except BaseException:
         store.close()
         raise
@@ -171,7 +188,11 @@ def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEM
 
 
 async def aopen(
-    url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEMS
+    url: str,
+    *,
+    clock: Clock | None = None,
+    ledger_items: int = LIMIT_ITEMS,
+    cache: str | None = None,
 ) -> AsyncStore:
     """``open`` for asyncio: the same store, its methods awaited."""
     from belaypin._async.store import AsyncStore
@@ -180,6 +201,8 @@ async def aopen(
     store = AsyncStore(backend, limit_items=ledger_items)
     try:
         await store._migrate()
+        if cache is not None:
+            await store._use_cache(cache)
     except BaseException:
         await store.aclose()
         raise
@@ -235,6 +258,7 @@ _HOMES = {
     "live": ("Batch", "Live"),
     "once": ("Once",),
     "store": ("Store",),
+    "trial": ("Trial",),
     "window": ("Page", "Window"),
     "work": ("Work",),
 }

@@ -93,7 +93,6 @@ __all__ = [
     "AsyncTrial",
     "AsyncWindow",
     "AsyncWork",
-    "Attempt",
     "AuditEntry",
     "Batch",
     "BelaypinError",

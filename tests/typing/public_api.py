@@ -78,7 +78,7 @@ def operations(store: belaypin.Store) -> None:
     assert_type(operation, belaypin.Operation | None)
     if operation is not None:
         assert_type(operation.duration, timedelta)
-        assert_type(operation.attempts, tuple[belaypin.Attempt, ...])
+        assert_type(operation.attempts, tuple[belaypin.OperationAttempt, ...])
         assert_type(operation.attempts[0].duration, timedelta | None)
     assert_type(store.drop_expired_results(), int)
 

@@ -35,24 +35,9 @@ from belaypin.errors import (
     UsageError,
     VersionConflict,
 )
-from belaypin.explanation import Explanation, Placed
-from belaypin.failure import Failure
 from belaypin.fingerprint import canonical, fingerprint
-from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
-from belaypin.message import Delivery, Message
-from belaypin.operation import Operation, OperationAttempt
-from belaypin.records import (
-    AuditEntry,
-    Checkpoint,
-    Interval,
-    Original,
-    StateChange,
-    StateFailure,
-    UpcastReport,
-)
-from belaypin.reports import Finding, Report
 from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
@@ -68,6 +53,7 @@ if TYPE_CHECKING:
     from belaypin._async.trial import AsyncTrial
     from belaypin._async.window import AsyncPage, AsyncWindow
     from belaypin._async.work import AsyncWork
+    from belaypin._async.writer import AsyncWriter
     from belaypin._sync.change import Change
     from belaypin._sync.commit import Commit
     from belaypin._sync.joined import Joined
@@ -78,7 +64,24 @@ if TYPE_CHECKING:
     from belaypin._sync.trial import Trial
     from belaypin._sync.window import Page, Window
     from belaypin._sync.work import Work
+    from belaypin._sync.writer import Writer
     from belaypin.backends.base import AsyncBackend, Backend, Result
+    from belaypin.explanation import Explanation, Placed
+    from belaypin.failure import Failure
+    from belaypin.health import Health
+    from belaypin.message import Delivery, Message
+    from belaypin.operation import Attempt, Operation
+    from belaypin.records import (
+        AuditEntry,
+        Checkpoint,
+        Interval,
+        Original,
+        StateChange,
+        StateFailure,
+        UpcastReport,
+    )
+    from belaypin.reports import Finding, Report
+    from belaypin.writer_reports import LossBound, WriterFailure, WriterReport
 
 __all__ = [
     "AsyncBatch",
@@ -93,6 +96,8 @@ __all__ = [
     "AsyncTrial",
     "AsyncWindow",
     "AsyncWork",
+    "AsyncWriter",
+    "Attempt",
     "AuditEntry",
     "Batch",
     "BelaypinError",
@@ -115,12 +120,12 @@ __all__ = [
     "Lease",
     "LeaseHeld",
     "Live",
+    "LossBound",
     "Message",
     "MissingDriver",
     "NotCommitted",
     "Once",
     "Operation",
-    "OperationAttempt",
     "OperationRunning",
     "Original",
     "Page",
@@ -145,6 +150,9 @@ __all__ = [
     "VersionConflict",
     "Window",
     "Work",
+    "Writer",
+    "WriterFailure",
+    "WriterReport",
     "__version__",
     "aopen",
     "canonical",
@@ -260,13 +268,34 @@ _HOMES = {
     "trial": ("Trial",),
     "window": ("Page", "Window"),
     "work": ("Work",),
+    "writer": ("Writer",),
+}
+# So are the records that only some calls return.
+_RECORDS = {
+    "backends.base": ("Result",),
+    "explanation": ("Explanation", "Placed"),
+    "failure": ("Failure",),
+    "health": ("Health",),
+    "message": ("Delivery", "Message"),
+    "operation": ("Attempt", "Operation"),
+    "records": (
+        "AuditEntry",
+        "Checkpoint",
+        "Interval",
+        "Original",
+        "StateChange",
+        "StateFailure",
+        "UpcastReport",
+    ),
+    "reports": ("Finding", "Report"),
+    "writer_reports": ("LossBound", "WriterFailure", "WriterReport"),
 }
 _LAZY = {
     f"{prefix}{name}": f"belaypin.{package}.{module}"
     for prefix, package in (("", "_sync"), ("Async", "_async"))
     for module, names in _HOMES.items()
     for name in names
-} | {"Result": "belaypin.backends.base"}
+} | {name: f"belaypin.{module}" for module, names in _RECORDS.items() for name in names}
 
 if not TYPE_CHECKING:  # so that a type checker refuses names that don't exist
 

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from belaypin.clock import Clock
+from belaypin.compaction import CompactReport
 from belaypin.components import Checkpointable
 from belaypin.errors import (
     BelaypinError,
@@ -50,6 +51,7 @@ from belaypin.records import (
     UpcastReport,
 )
 from belaypin.reports import Finding, Report
+from belaypin.retention import Dropped, GcReport, Retention
 from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
@@ -94,11 +96,14 @@ __all__ = [
     "Checkpointable",
     "Clock",
     "Commit",
+    "CompactReport",
     "CorruptRecord",
+    "Dropped",
     "Explanation",
     "Fenced",
     "FetchError",
     "Finding",
+    "GcReport",
     "Health",
     "Interval",
     "Joined",
@@ -116,6 +121,7 @@ __all__ = [
     "Report",
     "RequestMismatch",
     "Result",
+    "Retention",
     "Schema",
     "SchemaTooNew",
     "SqlError",

@@ -35,7 +35,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     ``verdict`` says what would become of it now: "skip", as it is committed; or "process", as it
     is "new" or "changed" (``reason``, "unchanged" if skipped). ``placed`` is where the item lies;
-    the hash, the version and the times are those of the document.
+    the hash, the version and the times are those of the document. Items with an event time before
+    the stream's ``horizon``, if it has one, are too late and not processed.
     """
 
     key: Key
@@ -49,6 +50,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
     first_seen_at: datetime | None = None
     last_seen_at: datetime | None = None
+    horizon: datetime | None = None
 
     @property
     def is_committed(self) -> bool:
@@ -67,6 +69,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     def _item(self) -> str:
         what = f"{self.item_id!r} of {self.key}"
+        if self.placed is None and self.horizon is not None:
+            at = self.horizon.isoformat()
+            return (
+                f"{what} is not in the ledger, which forgets what is older than {at}. If it comes, it "
+                f"is too late if its event time is before that; else it is new and will be processed."
+            )
         if self.placed is None:
             return f"{what} was never committed. If it comes, it is new and will be processed."
         at, placed = self.placed.committed_at.isoformat(), self.placed

@@ -21,6 +21,7 @@ from belaypin.programs.components import Change
 from belaypin.programs.courses import Course
 from belaypin.programs.pages import Advance, Counts, Stream
 from belaypin.programs.selection import Selection
+from belaypin.times import MIN_US
 
 __all__ = ["AsyncCommit"]
 
@@ -53,7 +54,9 @@ class AsyncCommit(AsyncWork):
         self._course = course
         self._is_joined = joined is not None
         self._now_us = 0
-        self._selection = Selection(stream.key, course.event_us, course.late_before_us)
+        self._selection = Selection(
+            stream.key, course.event_us, course.late_before_us, course.at, course.newest_of
+        )
 
     async def fresh(
         self,
@@ -67,9 +70,11 @@ class AsyncCommit(AsyncWork):
         ``key`` is the field (or dotted path, or callable) with an item's id: text, an integer, a
         UUID, or a tuple of those. With ``content``, the fields (or a callable) that make up an
         item's content, items whose content differs from what was committed are returned too; see
-        ``kind``. Every item returned counts as committed once the block has ended.
+        ``kind``. Every item returned counts as committed once the block has ended. What is older
+        than the stream's replay horizon (see ``windows``) is too late: counted, and not returned.
 
-        Raises UsageError if an item has no such field or its id can't be one.
+        Raises UsageError if an item has no such field, its id can't be one, or it has no event time
+        on a stream with a horizon.
         """
         batch = as_sequence(items)
         ids = extract_ids(batch, key)
@@ -83,7 +88,9 @@ class AsyncCommit(AsyncWork):
             if not membership.is_exact(ids):
                 await self._run(pages.resolve(self._stream, ids, with_content=prints is not None))
                 unknown = picking.unknown(membership, ids)
-        return picking.pick(membership, batch, ids, prints, unknown)
+        row = self._stream.row
+        horizon_us = MIN_US if row is None else row.horizon_us
+        return picking.pick(membership, batch, ids, prints, unknown, horizon_us)
 
     def kind(self, item: Any) -> str:
         """Of an item that ``fresh`` returned: "new", or "changed" since it was committed."""
@@ -149,7 +156,14 @@ class AsyncCommit(AsyncWork):
             await self._begun()
             window, cover_us = self._course.after(self._now_us)
             advance = Advance(
-                unique_id(), self._fence.role, window, cover_us, self._selection.entries, counts
+                unique_id(),
+                self._fence.role,
+                window,
+                cover_us,
+                self._selection.entries,
+                counts,
+                self._selection.newest_us,
+                self._course.horizon_us,
             )
             appended = await self._run(pages.commit(self._fence, self._stream, advance))
             await self._run(components.save(changes))

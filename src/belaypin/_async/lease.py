@@ -23,6 +23,7 @@ from belaypin.intervals import Intervals
 from belaypin.keys import Key
 from belaypin.process import is_surely_dead, owner_name
 from belaypin.programs import checkpoints, components, coverage, leases, pages
+from belaypin.programs import horizon as replay
 from belaypin.programs.components import Attached, Components
 from belaypin.programs.courses import WindowCourse
 from belaypin.programs.leases import Fence, Holder
@@ -144,6 +145,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         until: datetime | None = None,
         settle: Duration = 0,
         at: At | None = None,
+        horizon: Duration | None = None,
     ) -> AsyncIterator[AsyncWindow]:
         """What is missing of the stream, one window after the other: gaps first, then the head.
 
@@ -156,6 +158,11 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         counts as covered only up to the latest item that the source returned, so that no clock
         that is wrong and no lag of the source can hide an item for ever.
 
+        ``horizon``: the replay horizon, with ``at``. What is older than this (before now, or before
+        what is still missing) is too late from now on, for every worker of the stream: it is
+        counted, never processed, and ``store.gc`` drops its ids. It never moves back, so `at` has
+        to be a time that never changes for an item: when it was created, not when it was edited.
+
         A window that an earlier worker of this role had begun comes first, at its cursor. If you
         leave a window half-way, it is the last: its cursor is kept for the next call.
         """
@@ -163,14 +170,19 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         opened = self._stream(stream)
         overlap_us = duration_us(overlap, "overlap")
         settle_us = duration_us(settle, "settle")
+        if horizon is not None and at is None:
+            raise UsageError("A horizon needs the items' event time: pass at= as well.")
+        horizon_us = None if horizon is None else duration_us(horizon, "horizon")
         row, done = await self._read(opened)
         since_at_us, settled_us = since_us(since, row.now_us), row.now_us - settle_us
         until_us = settled_us if until is None else min(to_us(until, "until"), settled_us)
         is_open = until is None
+        declared_us = replay.declared_us(done, since_at_us, row.now_us, horizon_us)
+        since_at_us = replay.reach_us(opened.key, done, since_at_us, until_us, row.horizon_us)
         stored = row.open_windows().get(self.role)
         begun = pages.resumable(stored, since_at_us, until_us, is_open=is_open)
         if begun is not None:
-            course = WindowCourse(opened.key, begun, stored, at)
+            course = WindowCourse(opened.key, begun, stored, at, declared_us)
             yield AsyncWindow(self._tenure, opened, course)
             stored = course.stored
             if stored is not None:
@@ -180,7 +192,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         for span in coverage.plan(done, since_at_us, until_us, overlap_us, is_open=rereads):
             caps = is_open and span.is_head and at is not None
             window = OpenWindow(*span, caps_at_newest=caps)
-            course = WindowCourse(opened.key, window, stored, at)
+            course = WindowCourse(opened.key, window, stored, at, declared_us)
             yield AsyncWindow(self._tenure, opened, course)
             stored = course.stored
             if course.is_half_way:

@@ -12,6 +12,7 @@ from belaypin._async.evolution import AsyncEvolution
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.lease import AsyncLease
 from belaypin._async.records import AsyncRecords, KeyLike
+from belaypin._async.retention import AsyncHousekeeping
 from belaypin._async.upkeep import AsyncUpkeep
 from belaypin.backends.base import AsyncBackend, AsyncTransaction, Params, Result
 from belaypin.catalog import migrations
@@ -34,7 +35,13 @@ _MIN_TTL_US = 50_000
 _STATES_PER_STEP = 100
 
 
-class AsyncStore(AsyncRecords, AsyncUpkeep, AsyncAudit, AbstractAsyncContextManager["AsyncStore"]):
+class AsyncStore(
+    AsyncRecords,
+    AsyncUpkeep,
+    AsyncAudit,
+    AsyncHousekeeping,
+    AbstractAsyncContextManager["AsyncStore"],
+):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
 
     def __init__(self, backend: AsyncBackend, *, limit_items: int = LIMIT_ITEMS) -> None:

@@ -202,6 +202,7 @@ def _checkpoint(key: Key, row: CheckpointRow, type_: Any, schema: Schema | None)
         skipped=row.skipped,
         changed=row.changed,
         late=row.late,
+        too_late=row.too_late,
     )
 
 

@@ -12,6 +12,7 @@ from belaypin._sync.evolution import Evolution
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
 from belaypin._sync.records import KeyLike, Records
+from belaypin._sync.retention import Housekeeping
 from belaypin._sync.upkeep import Upkeep
 from belaypin.backends.base import Backend, Params, Result, Transaction
 from belaypin.catalog import migrations
@@ -34,7 +35,13 @@ _MIN_TTL_US = 50_000
 _STATES_PER_STEP = 100
 
 
-class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
+class Store(
+    Records,
+    Upkeep,
+    Audit,
+    Housekeeping,
+    AbstractContextManager["Store"],
+):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
 
     def __init__(self, backend: Backend, *, limit_items: int = LIMIT_ITEMS) -> None:

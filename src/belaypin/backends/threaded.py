@@ -83,6 +83,10 @@ class AsyncSqliteBackend:
     def side(self) -> SqliteBackend:
         return self._backend.side()
 
+    async def shrink(self) -> tuple[int, int]:
+        async with self._turn:
+            return await _in_thread(self._threads, self._backend.shrink)
+
     async def aclose(self) -> None:
         if self._is_closed:
             return

@@ -43,6 +43,8 @@ class CheckpointRow(NamedTuple):
     skipped: int
     changed: int
     late: int
+    too_late: int
+    horizon_us: int
     attempts: int
     created_us: int
     updated_us: int

@@ -32,12 +32,23 @@ class Course(Protocol):
         """Items before this time are late."""
 
     @property
+    def at(self) -> At | None:
+        """Where an item has its event time; None: nobody said."""
+
+    @property
+    def horizon_us(self) -> int:
+        """The replay horizon that the worker declares."""
+
+    @property
     def stored(self) -> OpenWindow | None:
         """The role's open window as the database should have it now."""
 
     @property
     def carried(self) -> Counts:
         """What earlier commits left to be counted by this one."""
+
+    def newest_of(self, items: Sequence[Any], picked: Sequence[Any]) -> int | None:
+        """None of the items ``picked`` of these is newer than this; None if nobody can say."""
 
     def after(self, now_us: int) -> tuple[OpenWindow | None, tuple[int, int] | None]:
         """The open window after this commit, and the event time that it covers."""
@@ -56,9 +67,15 @@ class WindowCourse:
     """A window on its way, shared by its pages."""
 
     def __init__(
-        self, key: Key, window: OpenWindow, stored: OpenWindow | None, at: At | None
+        self,
+        key: Key,
+        window: OpenWindow,
+        stored: OpenWindow | None,
+        at: At | None,
+        horizon_us: int = MIN_US,
     ) -> None:
         self.key = key
+        self.horizon_us = min(horizon_us, window.start_us)
         self.window = self._opened = window
         self.stored = stored
         """The role's open window as the database has it: this one, or another."""
@@ -78,6 +95,7 @@ class WindowCourse:
         """The step that a page of these items takes."""
         before = self.window
         newest = before.newest_us
+        seen_us = None
         if before.caps_at_newest and self.at is not None and items:
             seen_us = newest_us(items, self.at)
             newest = seen_us if newest is None or seen_us is None else max(newest, seen_us)
@@ -90,20 +108,31 @@ class WindowCourse:
             newest,
             before.caps_at_newest,
         )
-        return PageCourse(self, before, after)
+        return PageCourse(self, before, after, items, seen_us)
 
 
 class PageCourse:
     """One page's step through its window."""
 
-    def __init__(self, window: WindowCourse, before: OpenWindow, after: OpenWindow) -> None:
+    def __init__(
+        self,
+        window: WindowCourse,
+        before: OpenWindow,
+        after: OpenWindow,
+        items: Sequence[Any],
+        seen_us: int | None,
+    ) -> None:
         self.is_committed = False
         self.is_last = after.cursor is None
+        self.at = window.at
         self.event_us = window.event_us
+        self.horizon_us = window.horizon_us
         self.late_before_us = before.covered_to_us
         self._window = window
         self._before = before
         self._after = after
+        self._items = items
+        self._seen_us = seen_us  # the newest of them, where it was needed already
 
     @property
     def stored(self) -> OpenWindow | None:
@@ -125,6 +154,11 @@ class PageCourse:
         if self.is_last:
             return None, (self._after.start_us, self._after.proven_end_us)
         return self._after, None
+
+    def newest_of(self, items: Sequence[Any], picked: Sequence[Any]) -> int | None:
+        if items is self._items and self._seen_us is not None:
+            return self._seen_us
+        return newest_us(picked, self.at) if self.at is not None else None
 
     def can_wait(self) -> bool:
         return not self.is_last and self._window.left_to_later < _LEFT_TO_LATER
@@ -155,6 +189,7 @@ class LiveCourse:
     ) -> None:
         self.key = key
         self.stored = stored
+        self.at = at
         self.event_us = event_time(at)
         self.settle_us = settle_us
         self.covered_to_us = connected_us
@@ -174,7 +209,9 @@ class BatchCourse:
 
     def __init__(self, live: LiveCourse) -> None:
         self.is_committed = False
+        self.at = live.at
         self.event_us = live.event_us
+        self.horizon_us = MIN_US  # who listens takes what comes; the one who asks declares it
         self.late_before_us = live.covered_to_us
         self.carried = Counts()
         self._live = live
@@ -194,6 +231,9 @@ class BatchCourse:
         since_us = now_us if live.is_broken else live.covered_to_us
         self._covers_to_us = max(since_us, now_us - live.settle_us)
         return live.stored, (since_us, self._covers_to_us)
+
+    def newest_of(self, items: Sequence[Any], picked: Sequence[Any]) -> int | None:
+        return newest_us(picked, self.at)
 
     def can_wait(self) -> bool:
         return False

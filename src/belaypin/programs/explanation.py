@@ -8,7 +8,7 @@ from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import checkpoints, ledger
 from belaypin.segments import order_key
-from belaypin.times import from_us
+from belaypin.times import MIN_US, from_us
 
 __all__ = ["of_document", "of_item"]
 
@@ -27,6 +27,7 @@ def of_item(key: Key, item_id: ItemId) -> Program[Explanation]:
         reason="new" if placed is None else "unchanged" if is_present else "rewound",
         generation=row.generation,
         placed=placed,
+        horizon=None if row.horizon_us == MIN_US else from_us(row.horizon_us),
     )
 
 

@@ -12,8 +12,9 @@ from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS, Membership
 from belaypin.program import Program, Statement
-from belaypin.programs import checkpoints, coverage, leases, ledger
+from belaypin.programs import checkpoints, coverage, horizon, leases, ledger
 from belaypin.programs.leases import Fence
+from belaypin.times import MIN_US
 
 __all__ = [
     "Advance",
@@ -65,6 +66,7 @@ class StreamRow(NamedTuple):
     commit_id: str | None
     head_seq: int
     progress: str
+    horizon_us: int
     now_us: int
 
     def open_windows(self) -> Progress:
@@ -98,12 +100,13 @@ class Stream:
 
 
 class Counts(NamedTuple):
-    """How many items of a commit were new or changed, skipped, changed, late."""
+    """How many items of a commit were new or changed, skipped, changed, late, too late."""
 
     items: int = 0
     skipped: int = 0
     changed: int = 0
     late: int = 0
+    too_late: int = 0
 
 
 class Advance(NamedTuple):
@@ -116,6 +119,10 @@ class Advance(NamedTuple):
     cover_us: tuple[int, int] | None
     entries: Mapping[ItemId, bytes | None]
     counts: Counts
+    newest_us: int | None
+    """No item among the entries has a later event time; None if it is not known."""
+    horizon_us: int
+    """The replay horizon that the worker declares."""
 
 
 def read(stream: Stream) -> Program[StreamRow]:
@@ -124,7 +131,7 @@ def read(stream: Stream) -> Program[StreamRow]:
     if rows:
         return (yield from _take(stream, StreamRow(*rows[0])))
     rows = yield Statement("clock.now")
-    return StreamRow(0, 1, 0, None, 0, "{}", rows[0][0])
+    return StreamRow(0, 1, 0, None, 0, "{}", MIN_US, rows[0][0])
 
 
 def resumable(
@@ -171,7 +178,12 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
     row = stream.row
     assert row is not None
     appended = yield from ledger.append(
-        row.key_id, row.generation, stream.membership, advance.entries, fence.token
+        row.key_id,
+        row.generation,
+        stream.membership,
+        advance.entries,
+        fence.token,
+        advance.newest_us,
     )
     if advance.cover_us is not None:
         yield from coverage.extend(row.key_id, row.generation, *advance.cover_us)
@@ -182,6 +194,7 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
             "commit_id": advance.commit_id,
             "head_seq": appended.head_seq,
             "progress": _with_window(row, advance.role, advance.window),
+            "horizon_us": _horizon_us(row, advance),
             **advance.counts._asdict(),
         },
     )
@@ -192,6 +205,13 @@ def _take(stream: Stream, row: StreamRow) -> Program[StreamRow]:
     stream.key_id, stream.row = row.key_id, row
     yield from ledger.refresh(row.key_id, row.generation, stream.membership, row.head_seq)
     return row
+
+
+def _horizon_us(row: StreamRow, advance: Advance) -> int:
+    if advance.horizon_us <= row.horizon_us:
+        return row.horizon_us
+    under_way = (window.start_us for window in row.open_windows().values())
+    return horizon.raised_us(row.horizon_us, advance.horizon_us, under_way)
 
 
 def _with_window(row: StreamRow, role: str, window: OpenWindow | None) -> str:

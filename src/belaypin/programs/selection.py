@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from itertools import compress
 from typing import Any, Literal, NamedTuple
 
 from belaypin.errors import UsageError
 from belaypin.ids import ItemId, check_new_ids
 from belaypin.keys import Key
 from belaypin.membership import Membership
+from belaypin.programs.ledger import newest
 from belaypin.programs.pages import Counts
+from belaypin.times import MIN_US, At, event_time, from_us
 
 __all__ = ["Selection"]
 
@@ -21,10 +24,19 @@ class Selection:
     """The items that one commit has picked so far: their ledger entries and their counts."""
 
     def __init__(
-        self, key: Key, event_us: Callable[[Any], int] | None, late_before_us: int
+        self,
+        key: Key,
+        event_us: Callable[[Any], int] | None,
+        late_before_us: int,
+        at: At | None = None,
+        newest_of: Callable[[Sequence[Any], Sequence[Any]], int | None] = lambda *_: None,
     ) -> None:
         self.entries: dict[ItemId, bytes | None] = {}
         self.counts = Counts()
+        self.newest_us: int | None = MIN_US
+        """No item that was picked has a later event time; None if that is not known."""
+        self._at = at
+        self._newest_of = newest_of
         self._key = key
         self._event_us = event_us
         self._late_before_us = late_before_us
@@ -47,22 +59,29 @@ class Selection:
         ids: Sequence[ItemId],
         prints: Sequence[bytes] | None,
         unknown: set[ItemId],
+        horizon_us: int = MIN_US,
     ) -> list[Any]:
         """The items to process, in input order and each id once. ``membership`` is exact for them.
+
+        What lies below ``horizon_us`` is too late: the ledger may have forgotten it.
 
         Without ``prints`` the first of several items with one id counts; with them the last, which
         is the newest edit.
         """
         if prints is None:
-            picked = _first_of_each(unknown, items, ids)
+            found = _first_of_each(unknown, items, ids)
+            picked = self._in_time(found, horizon_us)
             entries: dict[ItemId, bytes | None] = dict.fromkeys(picked.ids)
             self.entries = self.entries | entries if self.entries else entries
         else:
             last = dict(zip(ids, zip(items, prints, strict=True), strict=True))
-            picked = self._changed(membership, unknown, last)
+            found = self._changed(membership, unknown, last)
+            picked = self._in_time(found, horizon_us)
             self.entries.update((i, last[i][1]) for i in picked.ids)
         self._picked.append(picked)
-        self._count(len(items), len(unknown), len(picked.items), self._late(picked.items))
+        if picked.items:
+            self.newest_us = newest(self.newest_us, self._newest_of(items, picked.items))
+        self._count(len(items), len(found.items), picked)
         return picked.items
 
     def kind(self, item: Any) -> Kind:
@@ -96,13 +115,31 @@ class Selection:
                 picked.kinds.append("new" if is_new else "changed")
         return picked
 
-    def _count(self, seen: int, new: int, picked: int, late: int) -> None:
-        before = self.counts
+    def _in_time(self, found: _Picked, horizon_us: int) -> _Picked:
+        """What does not lie below the replay horizon."""
+        if horizon_us == MIN_US or not found.items:
+            return found
+        if self._at is None:
+            raise UsageError(
+                f"{self._key} has a replay horizon: what is older than "
+                f"{from_us(horizon_us).isoformat()} is too late, as its ids may be forgotten. Without "
+                f"an event time nobody can tell. Nothing was written. Pass at= to windows(), as where "
+                f"the horizon was declared."
+            )
+        times_us = map(event_time(self._at), found.items)
+        in_time = [time_us >= horizon_us for time_us in times_us]
+        if all(in_time):
+            return found
+        return _Picked(*(list(compress(part, in_time)) for part in found))
+
+    def _count(self, seen: int, found: int, picked: _Picked) -> None:
+        before, new = self.counts, picked.kinds.count("new")
         self.counts = Counts(
             before.items + new,
-            before.skipped + seen - picked,
-            before.changed + picked - new,
-            before.late + late,
+            before.skipped + seen - found,
+            before.changed + len(picked.kinds) - new,
+            before.late + self._late(picked.items),
+            before.too_late + found - len(picked.items),
         )
 
     def _late(self, fresh: Sequence[Any]) -> int:

@@ -332,6 +332,7 @@ class _Kept:
         self.pinned_clock = backend.pinned_clock
         self.transaction = backend.transaction
         self.side = backend.side
+        self.shrink = backend.shrink
 
     def close(self) -> None:
         """The company closes it."""

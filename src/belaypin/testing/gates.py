@@ -65,6 +65,9 @@ class GatedBackend:
     def side(self) -> Backend:
         return GatedBackend(self._backend.side(), self._gate)
 
+    def shrink(self) -> tuple[int, int] | None:
+        return self._backend.shrink()
+
     def close(self) -> None:
         self._backend.close()
 

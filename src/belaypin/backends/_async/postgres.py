@@ -157,6 +157,9 @@ class AsyncPostgresBackend:
         backend.open()
         return backend
 
+    async def shrink(self) -> None:
+        """Nothing: autovacuum makes room for new rows by itself."""
+
     async def aclose(self) -> None:
         if not self._forks.is_child:
             await self._pool.close()

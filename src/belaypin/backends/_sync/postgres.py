@@ -158,6 +158,9 @@ class PostgresBackend:
         backend.open()
         return backend
 
+    def shrink(self) -> None:
+        """Nothing: autovacuum makes room for new rows by itself."""
+
     def close(self) -> None:
         if not self._forks.is_child:
             self._pool.close()

@@ -15,7 +15,7 @@ WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 
 -- name: checkpoint.read
 SELECT key_id, state, version, schema_version, content_hash, generation, items, skipped, changed, late,
-       attempts, created_us, updated_us, completed_us, first_seen_us, last_seen_us, {now_us} AS now_us
+       too_late, horizon_us, attempts, created_us, updated_us, completed_us, first_seen_us, last_seen_us, {now_us} AS now_us
 FROM belaypin_checkpoint
 WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 

@@ -6,7 +6,7 @@ new number, as live workers go by numbers: none may come to name other ids than 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -14,14 +14,14 @@ from belaypin import segments
 from belaypin.program import Program, SqlValue, Statement
 from belaypin.programs import ledger
 from belaypin.programs.upkeep import Name, Scope
-from belaypin.times import MIN_US
+from belaypin.times import MAX_US, MIN_US
 
 __all__ = ["Candidate", "Listed", "Packed", "groups", "pack", "streams"]
 
 _STREAMS_AT_ONCE = 100
 _NEXT_KIND = {b"i": b"j", b"s": b"t"}
 _PARTS_OF_HORIZON = 16
-"""A segment may span this part of the time down to the horizon: it goes as a whole, or stays."""
+"""A packed segment spans no more of the time down to the horizon: it goes as a whole, or stays."""
 
 
 class Candidate(NamedTuple):
@@ -91,43 +91,35 @@ def groups(listed: Sequence[Listed], horizon_us: int) -> Iterator[list[Listed]]:
     None that may be dropped, or never will be, is packed with one that stays long or will be.
     """
     full, span_us = ledger.full_items(), _span_us(listed, horizon_us)
-    for _, kindred in groupby(sorted(listed, key=lambda s: (s.kind, s.seq)), lambda s: s.kind):
-        group: list[Listed] = []
-        for segment in kindred:
-            is_small = segment.items < full and not _is_past(segment, horizon_us)
-            if group and not (is_small and _fits(group, segment, span_us)):
-                yield from _worth(group)
-                group = []
-            if is_small:
-                group.append(segment)
-        yield from _worth(group)
+
+    def sort(segment: Listed) -> tuple[bytes, bool, int | None]:
+        is_past = segment.newest_us is not None and segment.newest_us < horizon_us
+        era = segment.newest_us and segment.newest_us // span_us
+        return segment.kind, is_past or segment.items >= full, era
+
+    for (_, stays, _), neighbours in groupby(sorted(listed, key=lambda s: (s.kind, s.seq)), sort):
+        if not stays:
+            yield from (part for part in _parts(neighbours) if len(part) > 1)
 
 
-def _worth(group: list[Listed]) -> Iterator[list[Listed]]:
-    if len(group) > 1:
-        yield group
+def _parts(neighbours: Iterable[Listed]) -> Iterator[list[Listed]]:
+    """Neighbours with no more ids together than one segment takes."""
+    part: list[Listed] = []
+    for segment in neighbours:
+        if sum(each.items for each in part) + segment.items > segments.BLOCK_ITEMS:
+            yield part
+            part = []
+        part.append(segment)
+    yield part
 
 
-def _fits(group: list[Listed], segment: Listed, span_us: int | None) -> bool:
-    if sum(each.items for each in group) + segment.items > segments.BLOCK_ITEMS:
-        return False
-    times_us = [each.newest_us for each in (*group, segment)]
-    known_us = [us for us in times_us if us is not None]
-    if len(known_us) not in (0, len(times_us)):
-        return False
-    return not known_us or span_us is None or max(known_us) - min(known_us) <= span_us
-
-
-def _span_us(listed: Sequence[Listed], horizon_us: int) -> int | None:
-    """How far apart the times of one group may be; None: as they like, as nothing is dropped."""
+def _span_us(listed: Sequence[Listed], horizon_us: int) -> int:
+    """How long an era is, in which segments may become one: a power of two, so that it stays."""
     if horizon_us == MIN_US:
-        return None
+        return MAX_US - MIN_US  # nothing will be dropped
     newest_us = max((s.newest_us for s in listed if s.newest_us is not None), default=horizon_us)
-    return max(0, newest_us - horizon_us) // _PARTS_OF_HORIZON
-
-
-def _is_past(segment: Listed, horizon_us: int) -> bool:
-    return segment.newest_us is not None and segment.newest_us < horizon_us
+    longest_us = max(1, (newest_us - horizon_us) // _PARTS_OF_HORIZON)
+    return 1 << (longest_us.bit_length() - 1)
 
 
 def _pack(key_id: int, generation: int, group: list[Listed], head_seq: int) -> Program[Packed]:

@@ -171,10 +171,13 @@ class Standing(NamedTuple):
     def agrees_with(self, distinct: int) -> bool:
         """Whether so many distinct ids in the ledger are what the counters say.
 
-        An id that was committed with several contents may have been dropped once for each.
+        An id that was committed with several contents may have been dropped once for each, and a
+        stream that was rewound may have dropped what it did not have before.
         """
         missing = self.items - distinct
-        return missing == self.dropped or (self.changed > 0 and 0 <= missing <= self.dropped)
+        if self.changed or self.generation > 1:
+            return 0 <= missing <= self.dropped
+        return missing == self.dropped
 
 
 class SegmentRow(NamedTuple):

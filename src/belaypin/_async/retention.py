@@ -124,6 +124,8 @@ class AsyncHousekeeping(ABC):
         """
         from belaypin.programs import samples
 
+        if pipeline is not None:
+            Key(pipeline)
         every_us = duration_us(every, "every")
         if not every_us:
             raise UsageError("every must be more than 0: each sample stands for that much time.")

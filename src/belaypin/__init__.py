@@ -41,6 +41,8 @@ from belaypin.fingerprint import canonical, fingerprint
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
+from belaypin.message import Delivery, Message
+from belaypin.operation import Attempt, Operation
 from belaypin.records import (
     AuditEntry,
     Checkpoint,
@@ -52,6 +54,7 @@ from belaypin.records import (
 )
 from belaypin.reports import Finding, Report
 from belaypin.retention import Dropped, GcReport, Retention
+from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
@@ -88,6 +91,7 @@ __all__ = [
     "AsyncStore",
     "AsyncWindow",
     "AsyncWork",
+    "Attempt",
     "AuditEntry",
     "Batch",
     "BelaypinError",
@@ -98,6 +102,7 @@ __all__ = [
     "Commit",
     "CompactReport",
     "CorruptRecord",
+    "Delivery",
     "Dropped",
     "Explanation",
     "Fenced",
@@ -111,9 +116,11 @@ __all__ = [
     "Lease",
     "LeaseHeld",
     "Live",
+    "Message",
     "MissingDriver",
     "NotCommitted",
     "Once",
+    "Operation",
     "OperationRunning",
     "Original",
     "Page",
@@ -122,6 +129,7 @@ __all__ = [
     "RequestMismatch",
     "Result",
     "Retention",
+    "Retry",
     "Schema",
     "SchemaTooNew",
     "SqlError",

@@ -17,13 +17,16 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 
     Lengths of time are as everywhere ("30d", a timedelta, seconds); None keeps for ever. What
     prevents duplicates is kept whatever you say here: the ledger at and above a stream's replay
-    horizon, and every operation that is done.
+    horizon, and every operation that is done. (Results whose own time is over go.)
 
     ``ledger``: drop ids below the horizon that ``windows(horizon=...)`` declared.
     ``generations``: how long what a stream was before a rewind is kept after it.
     ``samples``: how long every sample of ``record_health`` is kept; then one an hour for
     ``samples_hourly``, then one a day for ``samples_daily``; each counts from now.
     ``audit``: how old an entry of the audit may become, and how many there may be.
+    ``attempts``: how long the attempts at an operation that is done are kept.
+    ``messages``: how long delivered messages are kept. Their keys go with them, and a message that
+    is sent again under such a key is delivered again: so they stay unless you say otherwise.
     ``orphans``: drop records whose key is gone, which ``verify`` reports. Restore what belongs to
     them first: afterwards nothing is left of it.
 
@@ -38,11 +41,15 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     samples_daily: Duration | None = None
     audit: Duration | None = "400d"
     audit_entries: int | None = None
+    attempts: Duration | None = "90d"
+    messages: Duration | None = None
     orphans: bool = False
 
     def check(self) -> None:
         """Raise UsageError if one of the fields is not what it must be."""
         for field in ("generations", "samples", "samples_hourly", "samples_daily", "audit"):
+            self.before_us(field, 0)
+        for field in ("attempts", "messages"):
             self.before_us(field, 0)
         check_count("audit_entries", self.audit_entries, at_least=0)
 

@@ -118,12 +118,9 @@ def test_what_a_sample_costs() -> None:
     """The bytes that the docs name, for a store where no figure is 0."""
     import msgspec
 
-    timed = dict.fromkeys(("lag", "lag_p50", "lag_p90", "lag_p99", "recovery"), timedelta(days=1.5))
-    counted = {
-        name: 123_456_789
-        for name in Health.__struct_fields__
-        if name not in {*timed, "at", "pipeline", "lag_key"}
-    }
-    key = belaypin.Key("social", "user:123456", "posts")
-    health = Health(at=at(0), pipeline="social", lag_key=key, **timed, **counted)
+    lag = timedelta(days=1.5)
+    figures: dict[str, Any] = dict.fromkeys(Health.__struct_fields__, 123_456_789)
+    figures |= dict.fromkeys(("lag", "lag_p50", "lag_p90", "lag_p99", "recovery"), lag)
+    figures["lag_key"] = belaypin.Key("social", "user:123456", "posts")
+    health = Health(**figures | {"at": at(0), "pipeline": "social"})
     assert 500 < len(msgspec.json.encode(health)) < 900

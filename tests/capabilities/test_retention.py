@@ -10,6 +10,7 @@ import pytest
 import belaypin
 from belaypin import GcReport, Retention, UsageError
 from belaypin.programs import audit
+from belaypin.programs.retention import KINDS
 from tests.capabilities.sites import FixedClock, Site
 from tests.capabilities.test_horizon import DAY_S, KEY, at, item, mine
 
@@ -47,7 +48,9 @@ async def test_operations_that_are_done_stay_for_ever(site: Site) -> None:
         async with store.once(f"invoice:{number}") as op:
             assert op
     clock.advance(3650 * DAY_S)
-    everything = Retention(generations=0, samples=0, samples_hourly=0, samples_daily=0, audit=0)
+    everything = Retention(
+        generations=0, samples=0, samples_hourly=0, samples_daily=0, audit=0, attempts=0, messages=0
+    )
     await store.gc(everything)
     assert await count(site, "operation") == 5
     async with store.once("invoice:3") as op:
@@ -161,6 +164,63 @@ async def test_samples_thin_out_with_age(site: Site) -> None:
     assert await count(site, "health", f"slot_us < {now_us - 35 * 86_400_000_000}") == 0
 
 
+async def test_attempts_at_what_is_done(site: Site) -> None:
+    clock = FixedClock()
+    store = await site.open(clock=clock)
+    for number in range(70):
+        for fails in (True, True, False):
+            try:
+                async with store.once(f"invoice:{number}"):
+                    assert not fails
+            except AssertionError:
+                pass
+    try:
+        async with store.once("failed"):
+            raise ZeroDivisionError
+    except ZeroDivisionError:
+        pass
+    clock.advance(89 * DAY_S)
+    assert (await store.gc()).of("attempts").rows == 0
+    clock.advance(2 * DAY_S)
+    dry = await store.gc(dry_run=True)
+    report = await store.gc()
+    assert dry.of("attempts") == report.of("attempts")
+    assert report.of("attempts").rows == 210
+    assert await count(site, "attempt") == 1
+    assert await count(site, "operation") == 71
+    async with store.once("invoice:69") as op:
+        assert not op
+    assert (await store.verify()).ok
+
+
+async def test_results_whose_time_is_over(site: Site) -> None:
+    clock = FixedClock()
+    store = await site.open(clock=clock)
+    for number in range(3):
+        async with store.once(f"invoice:{number}", result_ttl="1d"):
+            pass
+    clock.advance(2 * DAY_S)
+    assert (await store.gc(dry_run=True)).of("results").rows == 3
+    assert (await store.gc()).of("results").rows == 3
+    async with store.once("invoice:1") as op:
+        assert not op
+
+
+async def test_messages_stay_unless_said_otherwise(site: Site) -> None:
+    """Their keys are what keeps a message from being delivered twice."""
+    clock = FixedClock()
+    store = await site.open(clock=clock)
+    for number in range(60):
+        await store.send("orders", {"n": number}, key=str(number))
+    await site.query("UPDATE belaypin_outbox SET status = 'delivered', delivered_us = created_us")
+    clock.advance(3650 * DAY_S)
+    assert (await store.gc()).of("messages").rows == 0
+    dry = await store.gc(Retention(messages="30d"), dry_run=True)
+    report = await store.gc(Retention(messages="30d"))
+    assert dry.of("messages") == report.of("messages")
+    assert report.of("messages").rows == 60
+
+
 async def test_orphans_only_when_asked_for(site: Site) -> None:
     store = await site.open()
     await mine(store, [item("a", -2)], horizon=None, since="beginning")
@@ -198,7 +258,7 @@ async def test_it_can_be_stopped_by_a_limit_and_go_on(site: Site) -> None:
 async def test_it_stops_at_its_deadline(site: Site) -> None:
     store = await site.open()
     report = await store.gc(deadline_s=0)
-    assert set(report.left) == {"segments", "generations", "samples", "audit", "orphans"}
+    assert set(report.left) == {kind.name for kind in KINDS}
     assert (await store.gc(deadline_s="1h")).is_complete
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from belaypin.keys import Key
 from belaypin.program import Program, SqlValue, Statement
-from belaypin.programs import audit, upkeep
+from belaypin.programs import audit, operations, outbox, upkeep
 from belaypin.retention import Retention
 from belaypin.times import MIN_US
 
@@ -128,6 +128,47 @@ def samples(task: Task, place: Place) -> Program[Step]:
     return step._replace(next=None if following is None else (following, _LOWEST))
 
 
+def results(task: Task, place: Place) -> Program[Step]:
+    """Results of operations whose time is over; that they were done stays."""
+    skip = place[0] if place else 0
+    where = {"limit": task.limit, "skip": skip}
+    ((rows, size),) = yield Statement("retention.results.span", where)
+    if not rows:
+        return _END
+    if task.dry_run:
+        return Step(rows, size, (skip + rows,))
+    gone = yield from operations.drop_expired_results(task.limit)
+    return Step(gone, size, (0,))
+
+
+def attempts(task: Task, place: Place) -> Program[Step]:
+    """Attempts at operations that have been done since."""
+    after_id, after_attempt = place or ("", 0)
+    where = {"after_id": after_id, "after_attempt": after_attempt}
+    before = {"before_us": task.before_us("attempts")}
+    rows = yield Statement("retention.attempts.span", {**where, **before, "limit": task.limit})
+    if not rows:
+        return _END
+    last_id, last_attempt, _ = rows[-1]
+    if not task.dry_run:
+        last = {"last_id": last_id, "last_attempt": last_attempt}
+        yield Statement("retention.attempts.drop", {**where, **before, **last})
+    return Step(len(rows), sum(size for _, _, size in rows), (last_id, last_attempt))
+
+
+def messages(task: Task, place: Place) -> Program[Step]:
+    """Messages that were delivered long ago, and with them their keys: only if that was asked for."""
+    before_us = task.before_us("messages")
+    where = {"before_us": before_us, "limit": task.limit, "skip": place[0] if place else 0}
+    ((rows, size),) = yield Statement("retention.messages.span", where)
+    if not rows:
+        return _END
+    if task.dry_run:
+        return Step(rows, size, (where["skip"] + rows,))
+    gone = yield from outbox.drop_delivered(task.now_us - before_us, task.limit)
+    return Step(gone, size, (0,))
+
+
 def orphans(task: Task, place: Place) -> Program[Step]:
     """Records whose key is gone."""
     after = place[0] if place else _LOWEST
@@ -154,6 +195,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("generations", generations),
     Kind("samples", samples),
     Kind("audit", entries),
+    Kind("results", results),
+    Kind("attempts", attempts),
+    Kind("messages", messages),
     Kind("orphans", orphans),
 )
 

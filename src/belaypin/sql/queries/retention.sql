@@ -161,3 +161,36 @@ FROM belaypin_health
 WHERE pipeline = :pipeline AND at_us >= :since_us AND at_us < :until_us
 ORDER BY slot_us
 LIMIT :limit;
+
+-- name: retention.results.span
+SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT)
+FROM (SELECT LENGTH(result) AS size
+      FROM belaypin_operation
+      WHERE result_expires_us IS NOT NULL AND result IS NOT NULL AND result_expires_us <= {now_us}
+      ORDER BY result_expires_us, operation_id
+      LIMIT :limit OFFSET :skip) AS step;
+
+-- name: retention.attempts.span
+-- Of operations that are done: how they came there is history.
+SELECT a.operation_id, a.attempt, COALESCE(LENGTH(a.error), 0) + COALESCE(LENGTH(a.traceback), 0) AS size
+FROM belaypin_attempt AS a
+WHERE (a.operation_id, a.attempt) > (:after_id, :after_attempt) AND a.ended_us < :before_us
+  AND EXISTS (SELECT 1 FROM belaypin_operation AS o WHERE o.operation_id = a.operation_id AND o.status = 'done')
+ORDER BY a.operation_id, a.attempt
+LIMIT :limit;
+
+-- name: retention.attempts.drop
+DELETE FROM belaypin_attempt
+WHERE (operation_id, attempt) > (:after_id, :after_attempt)
+  AND (operation_id, attempt) <= (:last_id, :last_attempt) AND ended_us < :before_us
+  AND EXISTS (SELECT 1 FROM belaypin_operation AS o
+              WHERE o.operation_id = belaypin_attempt.operation_id AND o.status = 'done')
+RETURNING attempt;
+
+-- name: retention.messages.span
+SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT)
+FROM (SELECT LENGTH(payload) AS size
+      FROM belaypin_outbox
+      WHERE delivered_us IS NOT NULL AND delivered_us < :before_us
+      ORDER BY delivered_us, message_id
+      LIMIT :limit OFFSET :skip) AS step;

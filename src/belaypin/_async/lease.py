@@ -160,7 +160,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
 
         ``horizon``: the replay horizon, with ``at``. What is older than this (before now, or before
         what is still missing) is too late from now on, for every worker of the stream: it is
-        counted, never processed, and ``store.gc`` drops its ids. It never moves back, so `at` has
+        counted, never processed, and ``store.gc`` drops its ids. It never moves back, so ``at`` has
         to be a time that never changes for an item: when it was created, not when it was edited.
 
         A window that an earlier worker of this role had begun comes first, at its cursor. If you
@@ -170,9 +170,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         opened = self._stream(stream)
         overlap_us = duration_us(overlap, "overlap")
         settle_us = duration_us(settle, "settle")
-        if horizon is not None and at is None:
-            raise UsageError("A horizon needs the items' event time: pass at= as well.")
-        horizon_us = None if horizon is None else duration_us(horizon, "horizon")
+        horizon_us = replay.length_us(horizon, at)
         row, done = await self._read(opened)
         since_at_us, settled_us = since_us(since, row.now_us), row.now_us - settle_us
         until_us = settled_us if until is None else min(to_us(until, "until"), settled_us)

@@ -13,9 +13,18 @@ from belaypin import intervals
 from belaypin.errors import UsageError
 from belaypin.intervals import Intervals
 from belaypin.keys import Key
-from belaypin.times import MIN_US, from_us
+from belaypin.times import MIN_US, At, Duration, duration_us, from_us
 
-__all__ = ["declared_us", "raised_us", "reach_us"]
+__all__ = ["declared_us", "length_us", "raised_us", "reach_us"]
+
+
+def length_us(horizon: Duration | None, at: At | None) -> int | None:
+    """How long a declared horizon is. Raises UsageError for one that can't be kept."""
+    if horizon is None:
+        return None
+    if at is None:
+        raise UsageError("A horizon needs the items' event time: pass at= as well.")
+    return duration_us(horizon, "horizon")
 
 
 def declared_us(done: Intervals, since_us: int, now_us: int, length_us: int | None) -> int:

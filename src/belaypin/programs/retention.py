@@ -56,6 +56,12 @@ class Kind(NamedTuple):
 
 _END = Step(0, 0, None)
 
+_ORPHANS = {
+    "segments": "retention.orphans_segments",
+    "coverage": "retention.orphans_coverage",
+    "leases": "retention.orphans_leases",
+}
+
 
 def segments(task: Task, place: Place) -> Program[Step]:
     """Segments that lie wholly below their stream's replay horizon.
@@ -66,7 +72,7 @@ def segments(task: Task, place: Place) -> Program[Step]:
     after = place[0] if place else _LOWEST
     if not task.policy.ledger:
         return _END
-    found = yield Statement("retention.segments.next", {"after": after, "never_us": MIN_US})
+    found = yield Statement("retention.segments_next", {"after": after, "never_us": MIN_US})
     if not found:
         return _END
     key_id, *name, rows, size = found[0]
@@ -74,9 +80,9 @@ def segments(task: Task, place: Place) -> Program[Step]:
         return Step(rows, size, (key_id,))
     (generation, _, horizon_us), *_ = yield Statement("retention.lock", {"key_id": key_id})
     where = {"key_id": key_id, "generation": generation, "horizon_us": horizon_us}
-    gone = yield Statement("retention.segments.drop", {**where, "limit": task.limit})
+    gone = yield Statement("retention.segments_drop", {**where, "limit": task.limit})
     ids = sum(items for items, _ in gone)
-    yield Statement("retention.segments.tell", {"key_id": key_id, "items": ids})
+    yield Statement("retention.segments_tell", {"key_id": key_id, "items": ids})
     detail = {"segments": len(gone), "items": ids, "below_us": horizon_us}
     yield from audit.note(task.actor, "forget", Key(*name), detail)
     return Step(len(gone), sum(size for _, size in gone), (key_id if rows <= len(gone) else after,))
@@ -86,16 +92,16 @@ def generations(task: Task, place: Place) -> Program[Step]:
     """Segments and coverage of generations that ended long ago."""
     after = place[0] if place else _LOWEST
     before = {"before_us": task.before_us("generations")}
-    found = yield Statement("retention.generations.next", {"after": after, **before})
+    found = yield Statement("retention.generations_next", {"after": after, **before})
     if not found:
         return _END
     key_id, generation, segments, intervals, size = found[0]
     if task.dry_run:
         return Step(segments + intervals, size, (key_id,))
     where = {"key_id": key_id, "generation": generation, "limit": task.limit}
-    gone = yield Statement("retention.generations.drop_segments", where)
+    gone = yield Statement("retention.generations_drop_segments", where)
     left = task.limit - len(gone)
-    past = yield Statement("retention.generations.drop_coverage", {**where, "limit": left})
+    past = yield Statement("retention.generations_drop_coverage", {**where, "limit": left})
     rows = len(gone) + len(past)
     next_after = key_id if segments + intervals <= rows else after
     return Step(rows, sum(size for (size,) in gone), (next_after,))
@@ -105,10 +111,10 @@ def entries(task: Task, place: Place) -> Program[Step]:
     """Entries of the audit that are too old, or too many."""
     keep, beyond = task.policy.audit_entries, 0
     if keep is not None:
-        ((beyond,),) = yield Statement("retention.audit.beyond", {"keep": keep})
+        ((beyond,),) = yield Statement("retention.audit_beyond", {"keep": keep})
     after = place[0] if place else _LOWEST
     where = {"after": after, "before_us": task.before_us("audit"), "beyond": beyond}
-    return (yield from _by_number(task, "retention.audit", where))
+    return (yield from _by_number(task, "retention.audit_span", "retention.audit_drop", where))
 
 
 def samples(task: Task, place: Place) -> Program[Step]:
@@ -121,10 +127,10 @@ def samples(task: Task, place: Place) -> Program[Step]:
         "daily_us": task.before_us("samples_hourly"),
         "ends_us": task.before_us("samples_daily"),
     }
-    step = yield from _by_number(task, "retention.samples", where)
+    step = yield from _by_number(task, "retention.samples_span", "retention.samples_drop", where)
     if step.next is not None:
         return step._replace(next=(pipeline, *step.next))
-    ((following,),) = yield Statement("retention.samples.pipeline", {"pipeline": pipeline})
+    ((following,),) = yield Statement("retention.samples_pipeline", {"pipeline": pipeline})
     return step._replace(next=None if following is None else (following, _LOWEST))
 
 
@@ -132,7 +138,7 @@ def results(task: Task, place: Place) -> Program[Step]:
     """Results of operations whose time is over; that they were done stays."""
     skip = place[0] if place else 0
     where = {"limit": task.limit, "skip": skip}
-    ((rows, size),) = yield Statement("retention.results.span", where)
+    ((rows, size),) = yield Statement("retention.results_span", where)
     if not rows:
         return _END
     if task.dry_run:
@@ -146,13 +152,13 @@ def attempts(task: Task, place: Place) -> Program[Step]:
     after_id, after_attempt = place or ("", 0)
     where = {"after_id": after_id, "after_attempt": after_attempt}
     before = {"before_us": task.before_us("attempts")}
-    rows = yield Statement("retention.attempts.span", {**where, **before, "limit": task.limit})
+    rows = yield Statement("retention.attempts_span", {**where, **before, "limit": task.limit})
     if not rows:
         return _END
     last_id, last_attempt, _ = rows[-1]
     if not task.dry_run:
         last = {"last_id": last_id, "last_attempt": last_attempt}
-        yield Statement("retention.attempts.drop", {**where, **before, **last})
+        yield Statement("retention.attempts_drop", {**where, **before, **last})
     return Step(len(rows), sum(size for _, _, size in rows), (last_id, last_attempt))
 
 
@@ -160,7 +166,7 @@ def messages(task: Task, place: Place) -> Program[Step]:
     """Messages that were delivered long ago, and with them their keys: only if that was asked for."""
     before_us = task.before_us("messages")
     where = {"before_us": before_us, "limit": task.limit, "skip": place[0] if place else 0}
-    ((rows, size),) = yield Statement("retention.messages.span", where)
+    ((rows, size),) = yield Statement("retention.messages_span", where)
     if not rows:
         return _END
     if task.dry_run:
@@ -184,7 +190,7 @@ def orphans(task: Task, place: Place) -> Program[Step]:
             where: dict[str, SqlValue] = {"key_id": key_id}
             if table != "leases":
                 where["limit"] = task.limit - rows
-            gone = yield Statement(f"retention.orphans.{table}", where)
+            gone = yield Statement(_ORPHANS[table], where)
             rows += len(gone)
             size += sum(row[0] for row in gone if table == "segments")
     return Step(rows, size, (after,))
@@ -202,13 +208,13 @@ KINDS: tuple[Kind, ...] = (
 )
 
 
-def _by_number(task: Task, name: str, where: dict[str, SqlValue]) -> Program[Step]:
-    """A step through rows in the order of a number: ``name.span``, then ``name.drop``."""
-    spans = yield Statement(f"{name}.span", {**where, "limit": task.limit})
+def _by_number(task: Task, span: str, drop: str, where: dict[str, SqlValue]) -> Program[Step]:
+    """A step through rows in the order of a number, by these two statements."""
+    spans = yield Statement(span, {**where, "limit": task.limit})
     last, rows, size = spans[0]
     if not rows:
         return _END
     if not task.dry_run:
-        gone = yield Statement(f"{name}.drop", {**where, "last": last})
+        gone = yield Statement(drop, {**where, "last": last})
         rows, size = len(gone), sum(each for (each,) in gone)
     return Step(rows, size, (last,))

@@ -1,7 +1,7 @@
 -- Retention: what may be dropped, in small steps. `span` statements say how far the next step goes and
 -- what it would drop; `drop` statements do it. A step is one short transaction.
 
--- name: retention.segments.next
+-- name: retention.segments_next
 -- The first stream behind :after that has segments which lie wholly below its horizon.
 SELECT c.key_id, c.pipeline, c.entity, c.stream, COUNT(*),
        CAST(SUM(LENGTH(s.payload)) AS BIGINT) AS payload_bytes
@@ -18,7 +18,7 @@ FROM belaypin_checkpoint
 WHERE key_id = :key_id
 {for_update};
 
--- name: retention.segments.drop
+-- name: retention.segments_drop
 DELETE FROM belaypin_segment
 WHERE key_id = :key_id AND seq IN (
     SELECT seq
@@ -28,13 +28,13 @@ WHERE key_id = :key_id AND seq IN (
     LIMIT :limit)
 RETURNING items, LENGTH(payload);
 
--- name: retention.segments.tell
+-- name: retention.segments_tell
 -- The head moves, so that live workers list the stream's segments anew.
 UPDATE belaypin_checkpoint
 SET head_seq = head_seq + 1, dropped = dropped + :items
 WHERE key_id = :key_id;
 
--- name: retention.generations.next
+-- name: retention.generations_next
 -- The first key behind :after that has records of a generation which ended before :before_us: by then
 -- the present one had its oldest segment.
 SELECT c.key_id, c.generation,
@@ -52,7 +52,7 @@ WHERE c.key_id > :after AND c.generation > 1
 ORDER BY c.key_id
 LIMIT 1;
 
--- name: retention.generations.drop_segments
+-- name: retention.generations_drop_segments
 DELETE FROM belaypin_segment
 WHERE key_id = :key_id AND seq IN (
     SELECT seq
@@ -62,7 +62,7 @@ WHERE key_id = :key_id AND seq IN (
     LIMIT :limit)
 RETURNING LENGTH(payload);
 
--- name: retention.generations.drop_coverage
+-- name: retention.generations_drop_coverage
 DELETE FROM belaypin_coverage
 WHERE key_id = :key_id AND (generation, start_us) IN (
     SELECT generation, start_us
@@ -72,12 +72,12 @@ WHERE key_id = :key_id AND (generation, start_us) IN (
     LIMIT :limit)
 RETURNING start_us;
 
--- name: retention.audit.beyond
+-- name: retention.audit_beyond
 -- The newest entry that is one too many.
 SELECT COALESCE(MAX(audit_id), 0)
 FROM (SELECT audit_id FROM belaypin_audit ORDER BY audit_id DESC LIMIT 1 OFFSET :keep) AS oldest;
 
--- name: retention.audit.span
+-- name: retention.audit_span
 SELECT MAX(audit_id), COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT)
 FROM (SELECT audit_id, LENGTH(detail) AS size
       FROM belaypin_audit
@@ -85,12 +85,12 @@ FROM (SELECT audit_id, LENGTH(detail) AS size
       ORDER BY audit_id
       LIMIT :limit) AS step;
 
--- name: retention.audit.drop
+-- name: retention.audit_drop
 DELETE FROM belaypin_audit
 WHERE audit_id > :after AND audit_id <= :last AND (at_us < :before_us OR audit_id <= :beyond)
 RETURNING LENGTH(detail);
 
--- name: retention.samples.span
+-- name: retention.samples_span
 -- Of all samples in an hour (or, from :daily_us back, in a day) the first stays; from :ends_us back none.
 SELECT MAX(slot_us), COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT)
 FROM (SELECT h.slot_us, LENGTH(h.figures) AS size
@@ -104,7 +104,7 @@ FROM (SELECT h.slot_us, LENGTH(h.figures) AS size
       ORDER BY h.slot_us
       LIMIT :limit) AS step;
 
--- name: retention.samples.drop
+-- name: retention.samples_drop
 -- The first of its hour or day is found before any is dropped: it never goes itself.
 DELETE FROM belaypin_health
 WHERE pipeline = :pipeline AND slot_us > :after AND slot_us <= :last AND slot_us < :hourly_us
@@ -117,19 +117,19 @@ WHERE pipeline = :pipeline AND slot_us > :after AND slot_us <= :last AND slot_us
                                              THEN 86400000000 ELSE 3600000000 END))
 RETURNING LENGTH(figures);
 
--- name: retention.samples.pipeline
+-- name: retention.samples_pipeline
 SELECT MIN(pipeline)
 FROM belaypin_health
 WHERE pipeline > :pipeline;
 
--- name: retention.orphans.segments
+-- name: retention.orphans_segments
 DELETE FROM belaypin_segment
 WHERE key_id = :key_id AND seq IN (
     SELECT seq FROM belaypin_segment WHERE key_id = :key_id ORDER BY seq LIMIT :limit)
   AND NOT EXISTS (SELECT 1 FROM belaypin_checkpoint AS c WHERE c.key_id = :key_id)
 RETURNING LENGTH(payload);
 
--- name: retention.orphans.coverage
+-- name: retention.orphans_coverage
 DELETE FROM belaypin_coverage
 WHERE key_id = :key_id AND (generation, start_us) IN (
     SELECT generation, start_us FROM belaypin_coverage WHERE key_id = :key_id
@@ -137,7 +137,7 @@ WHERE key_id = :key_id AND (generation, start_us) IN (
   AND NOT EXISTS (SELECT 1 FROM belaypin_checkpoint AS c WHERE c.key_id = :key_id)
 RETURNING start_us;
 
--- name: retention.orphans.leases
+-- name: retention.orphans_leases
 DELETE FROM belaypin_lease
 WHERE key_id = :key_id
   AND NOT EXISTS (SELECT 1 FROM belaypin_checkpoint AS c WHERE c.key_id = :key_id)
@@ -162,7 +162,7 @@ WHERE pipeline = :pipeline AND at_us >= :since_us AND at_us < :until_us
 ORDER BY slot_us
 LIMIT :limit;
 
--- name: retention.results.span
+-- name: retention.results_span
 SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT)
 FROM (SELECT LENGTH(result) AS size
       FROM belaypin_operation
@@ -170,7 +170,7 @@ FROM (SELECT LENGTH(result) AS size
       ORDER BY result_expires_us, operation_id
       LIMIT :limit OFFSET :skip) AS step;
 
--- name: retention.attempts.span
+-- name: retention.attempts_span
 -- Of operations that are done: how they came there is history.
 SELECT a.operation_id, a.attempt, COALESCE(LENGTH(a.error), 0) + COALESCE(LENGTH(a.traceback), 0) AS size
 FROM belaypin_attempt AS a
@@ -179,7 +179,7 @@ WHERE (a.operation_id, a.attempt) > (:after_id, :after_attempt) AND a.ended_us <
 ORDER BY a.operation_id, a.attempt
 LIMIT :limit;
 
--- name: retention.attempts.drop
+-- name: retention.attempts_drop
 DELETE FROM belaypin_attempt
 WHERE (operation_id, attempt) > (:after_id, :after_attempt)
   AND (operation_id, attempt) <= (:last_id, :last_attempt) AND ended_us < :before_us
@@ -187,7 +187,7 @@ WHERE (operation_id, attempt) > (:after_id, :after_attempt)
               WHERE o.operation_id = belaypin_attempt.operation_id AND o.status = 'done')
 RETURNING attempt;
 
--- name: retention.messages.span
+-- name: retention.messages_span
 SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT)
 FROM (SELECT LENGTH(payload) AS size
       FROM belaypin_outbox

@@ -37,12 +37,13 @@ from belaypin.errors import (
     VersionConflict,
 )
 from belaypin.explanation import Explanation, Placed
+from belaypin.failure import Failure
 from belaypin.fingerprint import canonical, fingerprint
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.message import Delivery, Message
-from belaypin.operation import Attempt, Operation
+from belaypin.operation import Operation, OperationAttempt
 from belaypin.records import (
     AuditEntry,
     Checkpoint,
@@ -59,6 +60,7 @@ from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
+    from belaypin._async.attempt import AsyncAttempt
     from belaypin._async.change import AsyncChange
     from belaypin._async.commit import AsyncCommit
     from belaypin._async.joined import AsyncJoined
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from belaypin._async.store import AsyncStore
     from belaypin._async.window import AsyncPage, AsyncWindow
     from belaypin._async.work import AsyncWork
+    from belaypin._sync.attempt import Attempt
     from belaypin._sync.change import Change
     from belaypin._sync.commit import Commit
     from belaypin._sync.joined import Joined
@@ -80,6 +83,7 @@ if TYPE_CHECKING:
     from belaypin.backends.base import AsyncBackend, Backend, Result
 
 __all__ = [
+    "AsyncAttempt",
     "AsyncBatch",
     "AsyncChange",
     "AsyncCommit",
@@ -105,6 +109,7 @@ __all__ = [
     "Delivery",
     "Dropped",
     "Explanation",
+    "Failure",
     "Fenced",
     "FetchError",
     "Finding",
@@ -121,6 +126,7 @@ __all__ = [
     "NotCommitted",
     "Once",
     "Operation",
+    "OperationAttempt",
     "OperationRunning",
     "Original",
     "Page",
@@ -155,12 +161,20 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEMS) -> Store:
+def open(
+    url: str,
+    *,
+    clock: Clock | None = None,
+    ledger_items: int = LIMIT_ITEMS,
+    cache: str | None = None,
+) -> Store:
     """Open the store at ``url``, making its tables if need be; close it, or use it in a ``with``.
 
     ``sqlite:///app.db`` is a file in the working directory, ``sqlite:///:memory:`` lives as long
     as the store is open, ``postgresql:///app`` is a database that exists. ``ledger_items``: ids
     that each stream may keep in memory. ``clock`` replaces the database's clock, for tests.
+    ``cache``: the URL of a Redis (``redis://host:6379/0``) that takes item checks (``seen``) off
+    the database; without it, and with whatever goes wrong there, the answers are the same.
 
     Raises UsageError for a URL that is none, MissingDriver if an extra is to be installed,
     StoreUnavailable if the database can't be reached, SchemaTooNew if a newer belaypin made it.
@@ -170,6 +184,8 @@ def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEM
     store = Store(_backend(parse_url(url), clock), limit_items=ledger_items)
     try:
         store._migrate()
+        if cache is not None:
+            store._use_cache(cache)
     except BaseException:
         store.close()
         raise
@@ -177,7 +193,11 @@ def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEM
 
 
 async def aopen(
-    url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEMS
+    url: str,
+    *,
+    clock: Clock | None = None,
+    ledger_items: int = LIMIT_ITEMS,
+    cache: str | None = None,
 ) -> AsyncStore:
     """``open`` for asyncio: the same store, its methods awaited."""
     from belaypin._async.store import AsyncStore
@@ -186,6 +206,8 @@ async def aopen(
     store = AsyncStore(backend, limit_items=ledger_items)
     try:
         await store._migrate()
+        if cache is not None:
+            await store._use_cache(cache)
     except BaseException:
         await store.aclose()
         raise
@@ -234,6 +256,7 @@ def _require_psycopg() -> None:
 
 # What users hold is imported when it is asked for: asyncio alone takes 50 ms.
 _HOMES = {
+    "attempt": ("Attempt",),
     "change": ("Change",),
     "commit": ("Commit",),
     "joined": ("Joined",),

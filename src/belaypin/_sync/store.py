@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._sync.audit import Audit
 from belaypin._sync.evolution import Evolution
+from belaypin._sync.failures import Failures
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
 from belaypin._sync.operations import Operations
@@ -22,14 +24,19 @@ from belaypin.clock import unique_id
 from belaypin.errors import UsageError
 from belaypin.fields import check_count, describe
 from belaypin.heartbeat import Heartbeat
+from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
+from belaypin.programs import facts
 from belaypin.programs.evolution import Kind, Tally
 from belaypin.programs.migrations import apply, epoch, pending
 from belaypin.records import UpcastReport
 from belaypin.schema import Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
+
+if TYPE_CHECKING:
+    from belaypin._sync.checks import Checks
 
 __all__ = ["Store"]
 
@@ -39,10 +46,11 @@ _STATES_PER_STEP = 100
 
 class Store(
     Records,
+    Audit,
     Operations,
     Outbox,
+    Failures,
     Upkeep,
-    Audit,
     Housekeeping,
     AbstractContextManager["Store"],
 ):
@@ -53,6 +61,7 @@ class Store(
         self._limit_items = limit_items
         self._heartbeat = Heartbeat(backend.side)
         self._epoch = ""
+        self._checks: Checks | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -68,6 +77,8 @@ class Store(
     def close(self) -> None:
         """Close every connection. Leases that are still held end when their time is up."""
         self._heartbeat.stop()
+        if self._checks is not None:
+            self._checks.close()
         self._backend.close()
 
     def lease(
@@ -162,6 +173,18 @@ class Store(
         for step in missing:
             self._run(apply(step, steps, unique_id()))
         self._epoch = self._run(epoch(), write=False)
+
+    def _use_cache(self, url: str) -> None:
+        from belaypin._sync.checks import Checks
+        from belaypin.cache import Cache
+
+        secret = self._run(facts.secret(unique_id()))
+        self._checks = Checks(Cache(url, self._epoch, secret), self._run)
+
+    def _committed(self, key: Key, ids: Sequence[ItemId]) -> Collection[ItemId]:
+        if self._checks is None:
+            return super()._committed(key, ids)
+        return self._checks.committed(key, ids)
 
     def _open(self, *, write: bool = True) -> AbstractContextManager[Transaction]:
         return self._backend.transaction(write=write)

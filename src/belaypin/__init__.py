@@ -15,7 +15,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from belaypin.clock import Clock
-from belaypin.compaction import CompactReport
 from belaypin.components import Checkpointable
 from belaypin.errors import (
     BelaypinError,
@@ -36,31 +35,14 @@ from belaypin.errors import (
     UsageError,
     VersionConflict,
 )
-from belaypin.explanation import Explanation, Placed
-from belaypin.failure import Failure
 from belaypin.fingerprint import canonical, fingerprint
-from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
-from belaypin.message import Delivery, Message
-from belaypin.operation import Operation, OperationAttempt
-from belaypin.records import (
-    AuditEntry,
-    Checkpoint,
-    Interval,
-    Original,
-    StateChange,
-    StateFailure,
-    UpcastReport,
-)
-from belaypin.reports import Finding, Report
-from belaypin.retention import Dropped, GcReport, Retention
 from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
-    from belaypin._async.attempt import AsyncAttempt
     from belaypin._async.change import AsyncChange
     from belaypin._async.commit import AsyncCommit
     from belaypin._async.joined import AsyncJoined
@@ -68,9 +50,10 @@ if TYPE_CHECKING:
     from belaypin._async.live import AsyncBatch, AsyncLive
     from belaypin._async.once import AsyncOnce
     from belaypin._async.store import AsyncStore
+    from belaypin._async.trial import AsyncTrial
     from belaypin._async.window import AsyncPage, AsyncWindow
     from belaypin._async.work import AsyncWork
-    from belaypin._sync.attempt import Attempt
+    from belaypin._async.writer import AsyncWriter
     from belaypin._sync.change import Change
     from belaypin._sync.commit import Commit
     from belaypin._sync.joined import Joined
@@ -78,12 +61,31 @@ if TYPE_CHECKING:
     from belaypin._sync.live import Batch, Live
     from belaypin._sync.once import Once
     from belaypin._sync.store import Store
+    from belaypin._sync.trial import Trial
     from belaypin._sync.window import Page, Window
     from belaypin._sync.work import Work
+    from belaypin._sync.writer import Writer
     from belaypin.backends.base import AsyncBackend, Backend, Result
+    from belaypin.compaction import CompactReport
+    from belaypin.explanation import Explanation, Placed
+    from belaypin.failure import Failure
+    from belaypin.health import Health
+    from belaypin.message import Delivery, Message
+    from belaypin.operation import Attempt, Operation
+    from belaypin.records import (
+        AuditEntry,
+        Checkpoint,
+        Interval,
+        Original,
+        StateChange,
+        StateFailure,
+        UpcastReport,
+    )
+    from belaypin.reports import Finding, Report
+    from belaypin.retention import Dropped, GcReport, Retention
+    from belaypin.writer_reports import LossBound, WriterFailure, WriterReport
 
 __all__ = [
-    "AsyncAttempt",
     "AsyncBatch",
     "AsyncChange",
     "AsyncCommit",
@@ -93,8 +95,10 @@ __all__ = [
     "AsyncOnce",
     "AsyncPage",
     "AsyncStore",
+    "AsyncTrial",
     "AsyncWindow",
     "AsyncWork",
+    "AsyncWriter",
     "Attempt",
     "AuditEntry",
     "Batch",
@@ -121,12 +125,12 @@ __all__ = [
     "Lease",
     "LeaseHeld",
     "Live",
+    "LossBound",
     "Message",
     "MissingDriver",
     "NotCommitted",
     "Once",
     "Operation",
-    "OperationAttempt",
     "OperationRunning",
     "Original",
     "Page",
@@ -146,11 +150,15 @@ __all__ = [
     "StoreClosed",
     "StoreFull",
     "StoreUnavailable",
+    "Trial",
     "UpcastReport",
     "UsageError",
     "VersionConflict",
     "Window",
     "Work",
+    "Writer",
+    "WriterFailure",
+    "WriterReport",
     "__version__",
     "aopen",
     "canonical",
@@ -256,7 +264,6 @@ def _require_psycopg() -> None:
 
 # What users hold is imported when it is asked for: asyncio alone takes 50 ms.
 _HOMES = {
-    "attempt": ("Attempt",),
     "change": ("Change",),
     "commit": ("Commit",),
     "joined": ("Joined",),
@@ -264,15 +271,39 @@ _HOMES = {
     "live": ("Batch", "Live"),
     "once": ("Once",),
     "store": ("Store",),
+    "trial": ("Trial",),
     "window": ("Page", "Window"),
     "work": ("Work",),
+    "writer": ("Writer",),
+}
+# So are the records that only some calls return.
+_RECORDS = {
+    "backends.base": ("Result",),
+    "compaction": ("CompactReport",),
+    "explanation": ("Explanation", "Placed"),
+    "failure": ("Failure",),
+    "health": ("Health",),
+    "message": ("Delivery", "Message"),
+    "operation": ("Attempt", "Operation"),
+    "records": (
+        "AuditEntry",
+        "Checkpoint",
+        "Interval",
+        "Original",
+        "StateChange",
+        "StateFailure",
+        "UpcastReport",
+    ),
+    "reports": ("Finding", "Report"),
+    "retention": ("Dropped", "GcReport", "Retention"),
+    "writer_reports": ("LossBound", "WriterFailure", "WriterReport"),
 }
 _LAZY = {
     f"{prefix}{name}": f"belaypin.{package}.{module}"
     for prefix, package in (("", "_sync"), ("Async", "_async"))
     for module, names in _HOMES.items()
     for name in names
-} | {"Result": "belaypin.backends.base"}
+} | {name: f"belaypin.{module}" for module, names in _RECORDS.items() for name in names}
 
 if not TYPE_CHECKING:  # so that a type checker refuses names that don't exist
 

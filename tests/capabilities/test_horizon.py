@@ -240,6 +240,38 @@ async def test_changed_content_below_it_is_too_late_as_well(site: Site) -> None:
     assert (found.items, found.changed, found.too_late, found.skipped) == (3, 2, 1, 0)
 
 
+def test_what_was_put_aside_is_never_too_late() -> None:
+    """It was not committed: whenever it succeeds is the first time. Then it is too late as well."""
+    clock = FixedClock()
+    retry = belaypin.Retry(backoff="20d", max_backoff="20d", jitter=0)
+    bad, done = {"n-1"}, list[str]()
+
+    def mine_or_fail(store: belaypin.Store, items: list[dict[str, Any]]) -> None:
+        with store.lease(*KEY[:2], ttl_s="20d") as lease:
+            for window in lease.windows(
+                KEY[2], since="3d", overlap="1h", at="at", horizon="2d", retry=retry
+            ):
+                for page in window.pages(lambda cursor: (items, None)):
+                    with page.commit() as tx:
+                        for each in tx.fresh(page.items, key="id"):
+                            with tx.attempt(each):
+                                if each["id"] in bad:
+                                    raise OSError("not now")
+                                done.append(each["id"])
+
+    with belaypin.open("sqlite:///:memory:", clock=clock) as store:
+        mine_or_fail(store, [item("n-1", -1), item("n-0.5", -0.5)])
+        for day in range(1, 40):
+            clock.us = int(at(day).timestamp() * 1e6)
+            bad &= {"n-1"} if day < 15 else set()
+            mine_or_fail(store, [item("n-1", -1), item(f"n{day}", day - 0.1)])
+            store.gc()
+        assert done.count("n-1") == 1
+        assert len(done) == len(set(done)) == 41
+        assert not list(store.failures())
+        assert store.verify().ok
+
+
 def test_the_newest_event_time_of_merged_segments_is_the_latest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

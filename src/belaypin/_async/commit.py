@@ -6,11 +6,10 @@ import asyncio  # sync: from belaypin.clock import sleep_s
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from belaypin._async.attempt import AsyncAttempt
-from belaypin._async.joined import AsyncJoined
 from belaypin._async.tenure import AsyncTenure
+from belaypin._async.trial import AsyncTrial
 from belaypin._async.work import AsyncWork
 from belaypin.backends.base import AsyncTransaction
 from belaypin.clock import jitter, unique_id
@@ -26,6 +25,9 @@ from belaypin.programs.failures import Failures
 from belaypin.programs.pages import Advance, Counts, Stream, StreamRow
 from belaypin.programs.selection import ANY_TIME, Horizon, Selection
 from belaypin.revisions import RevisionOf, marks
+
+if TYPE_CHECKING:
+    from belaypin._async.joined import AsyncJoined
 
 __all__ = ["AsyncCommit"]
 
@@ -126,7 +128,7 @@ class AsyncCommit(AsyncWork):
         self._failures.settle({*ids} - picking.entries.keys() - withheld - picking.too_late)
         return picked
 
-    def attempt(self, item: Any, *, payload: Any = None) -> AsyncAttempt:
+    def attempt(self, item: Any, *, payload: Any = None) -> AsyncTrial:
         """Process one item of ``fresh`` so that it may fail: ``with tx.attempt(item)``.
 
         If the block raises an exception that the policy covers (``retry=`` of ``windows`` or
@@ -138,7 +140,7 @@ class AsyncCommit(AsyncWork):
         that last. Raises UsageError for an item that ``fresh`` did not return, inside another
         attempt, or if the item failed and can't be kept.
         """
-        return AsyncAttempt(
+        return AsyncTrial(
             lambda: self._begin_attempt(item), lambda error: self._end_attempt(item, payload, error)
         )
 

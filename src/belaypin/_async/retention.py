@@ -12,14 +12,13 @@ from belaypin.backends.base import AsyncBackend
 from belaypin.clock import monotonic_s
 from belaypin.errors import UsageError
 from belaypin.fields import check_count, describe
-from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs.upkeep import Scope
 from belaypin.times import MAX_US, Duration, duration_us, since_us, to_us
 
 if TYPE_CHECKING:
     from belaypin.compaction import CompactReport
+    from belaypin.health import Health
     from belaypin.programs.retention import Kind, Place, Task
     from belaypin.retention import GcReport, Retention
 
@@ -96,6 +95,7 @@ class AsyncHousekeeping(ABC):
         """
         from belaypin.compaction import CompactReport
         from belaypin.programs import compaction
+        from belaypin.programs.upkeep import Scope
 
         scope: Scope | None = Scope.at(None if key is None else Key.of(key))
         report = CompactReport(dry_run=dry_run)

@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from belaypin._sync.attempt import Attempt
-from belaypin._sync.joined import Joined
 from belaypin._sync.tenure import Tenure
+from belaypin._sync.trial import Trial
 from belaypin._sync.work import Work
 from belaypin.backends.base import Transaction
 from belaypin.clock import jitter, sleep_s, unique_id
@@ -26,6 +25,9 @@ from belaypin.programs.failures import Failures
 from belaypin.programs.pages import Advance, Counts, Stream, StreamRow
 from belaypin.programs.selection import ANY_TIME, Horizon, Selection
 from belaypin.revisions import RevisionOf, marks
+
+if TYPE_CHECKING:
+    from belaypin._sync.joined import Joined
 
 __all__ = ["Commit"]
 
@@ -126,7 +128,7 @@ class Commit(Work):
         self._failures.settle({*ids} - picking.entries.keys() - withheld - picking.too_late)
         return picked
 
-    def attempt(self, item: Any, *, payload: Any = None) -> Attempt:
+    def attempt(self, item: Any, *, payload: Any = None) -> Trial:
         """Process one item of ``fresh`` so that it may fail: ``with tx.attempt(item)``.
 
         If the block raises an exception that the policy covers (``retry=`` of ``windows`` or
@@ -138,7 +140,7 @@ class Commit(Work):
         that last. Raises UsageError for an item that ``fresh`` did not return, inside another
         attempt, or if the item failed and can't be kept.
         """
-        return Attempt(
+        return Trial(
             lambda: self._begin_attempt(item), lambda error: self._end_attempt(item, payload, error)
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from belaypin import intervals
 from belaypin._sync.change import Change
@@ -17,7 +17,7 @@ from belaypin._sync.window import RetryWindow, Window
 from belaypin.backends.base import Backend
 from belaypin.clock import jitter, monotonic_s, sleep_s, unique_id
 from belaypin.components import Checkpointable
-from belaypin.errors import Fenced, LeaseHeld, UsageError
+from belaypin.errors import Fenced, LeaseHeld, StoreBusy, StoreUnavailable, UsageError
 from belaypin.fingerprint import fingerprint
 from belaypin.heartbeat import Beat, Heartbeat
 from belaypin.intervals import Intervals
@@ -42,6 +42,9 @@ __all__ = ["Lease"]
 C = TypeVar("C", bound=Checkpointable[Any])
 
 _POLL_S = (0.02, 0.25)
+_ROW_WAIT_S = (0.25, 1.0)  # so long for a locked row: time for a release, not for one that stands
+_OUTCOME_LOOKS = 5
+_OUTCOME_PAUSE_S = 0.5
 
 
 class Lease(AbstractContextManager["Lease"]):
@@ -184,40 +187,16 @@ class Lease(AbstractContextManager["Lease"]):
         leave a window half-way, it is the last: its cursor is kept for the next call.
         """
         self._fence()
-        opened = self._stream(stream, processor)
-        overlap_us = duration_us(overlap, "overlap")
-        settle_us = duration_us(settle, "settle")
-        row, done = self._read(opened)
-        since_at_us, settled_us = since_us(since, row.now_us), row.now_us - settle_us
-        until_us = settled_us if until is None else min(to_us(until, "until"), settled_us)
-        is_open = until is None
-        length_us = replay.length_us(horizon, at)
-        declared_us = replay.declared_us(done, since_at_us, row.now_us, length_us)
-        since_at_us = replay.reach_us(opened.key, done, since_at_us, until_us, row.horizon_us)
-        stored = row.open_windows().get(self.role)
-        handling = self._handling(opened, row, retry)
-        if row.failures and self._has_due(row):
-            asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)
-            course = WindowCourse(opened.key, asked, stored, at, handling)
-            yield RetryWindow(self._tenure, opened, course)
-            _, done = self._read(opened)
-        begun = pages.resumable(stored, since_at_us, until_us, is_open=is_open)
-        if begun is not None:
-            course = WindowCourse(opened.key, begun, stored, at, handling, declared_us)
-            yield Window(self._tenure, opened, course)
-            stored = course.stored
-            if stored is not None:
-                return
-            _, done = self._read(opened)
-        rereads = is_open and begun is None
-        for span in coverage.plan(done, since_at_us, until_us, overlap_us, is_open=rereads):
-            caps = is_open and span.is_head and at is not None
-            window = OpenWindow(*span, caps_at_newest=caps)
-            course = WindowCourse(opened.key, window, stored, at, handling, declared_us)
-            yield Window(self._tenure, opened, course)
-            stored = course.stored
-            if course.is_half_way:
-                return
+        wanted = _Wanted(
+            since,
+            until,
+            duration_us(overlap, "overlap"),
+            duration_us(settle, "settle"),
+            at,
+            replay.length_us(horizon, at),
+        )
+        for window in self._windows(self._stream(stream, processor), wanted, retry):
+            yield window
 
     def attach(
         self, name: str, component: C, *, type: Any = object, schema: Schema | None = None
@@ -298,12 +277,45 @@ class Lease(AbstractContextManager["Lease"]):
         settle_us = duration_us(settle, "settle")
         return Live(self._tenure, self._stream(stream, processor), at, settle_us, retry)
 
+    def _windows(self, stream: Stream, wanted: _Wanted, retry: Retry) -> Iterator[Window]:
+        row, done = self._read(stream)
+        since_at_us, until_us = wanted.span_us(row.now_us)
+        is_open, at = wanted.until is None, wanted.at
+        declared_us = replay.declared_us(done, since_at_us, row.now_us, wanted.horizon_us)
+        since_at_us = replay.reach_us(stream.key, done, since_at_us, until_us, row.horizon_us)
+        stored = row.open_windows().get(self.role)
+        handling = self._handling(stream, row, retry)
+        if row.failures and self._has_due(row):
+            asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)
+            course = WindowCourse(stream.key, asked, stored, at, handling)
+            yield RetryWindow(self._tenure, stream, course)
+            _, done = self._read(stream)
+        begun = pages.resumable(stored, since_at_us, until_us, is_open=is_open)
+        if begun is not None:
+            course = WindowCourse(stream.key, begun, stored, at, handling, declared_us)
+            yield Window(self._tenure, stream, course)
+            stored = course.stored
+            if stored is not None:
+                return
+            _, done = self._read(stream)
+        rereads = is_open and begun is None
+        for span in coverage.plan(done, since_at_us, until_us, wanted.overlap_us, is_open=rereads):
+            caps = is_open and span.is_head and at is not None
+            window = OpenWindow(*span, caps_at_newest=caps)
+            course = WindowCourse(stream.key, window, stored, at, handling, declared_us)
+            yield Window(self._tenure, stream, course)
+            stored = course.stored
+            if course.is_half_way:
+                return
+
     def _take(self) -> Fence:
         deadline_s = monotonic_s() + self._wait_us / 1_000_000
         while True:
-            found = self._try(None)
+            left_s = deadline_s - monotonic_s()
+            wait_ms = int(min(max(left_s, _ROW_WAIT_S[0]), _ROW_WAIT_S[1]) * 1000)
+            found = self._try(None, wait_ms)
             if isinstance(found, Holder) and is_surely_dead(found.owner):
-                found = self._try(found.owner)
+                found = self._try(found.owner, wait_ms)
             if isinstance(found, Fence):
                 return found
             self._wait(found, deadline_s)
@@ -312,20 +324,51 @@ class Lease(AbstractContextManager["Lease"]):
         with self._backend.transaction() as transaction:
             transaction.run(leases.abandon(self.key, self.role, self._owner))
 
-    def _try(self, dead_owner: str | None) -> Fence | Holder:
-        with self._backend.transaction() as transaction:
-            return transaction.run(
-                leases.acquire(self.key, self.role, self._owner, self._ttl_us, dead_owner)
-            )
+    def _try(self, dead_owner: str | None, wait_ms: int) -> Fence | Holder:
+        begun = False
+        found: Fence | Holder | None = None
+        taking = leases.acquire(self.key, self.role, self._owner, self._ttl_us, dead_owner, wait_ms)
+        try:
+            with self._backend.transaction() as transaction:
+                begun = True
+                found = transaction.run(taking)
+        except (StoreBusy, StoreUnavailable) as error:
+            if isinstance(found, Fence):
+                if not self._came_through(found):
+                    raise
+            elif begun and isinstance(error, StoreBusy):
+                # Its row is locked, by a transaction of its holder as a rule.
+                found = self._read_holder()
+            if found is None:
+                raise
+        return found
+
+    def _read_holder(self) -> Holder | None:
+        with self._backend.transaction(write=False) as transaction:
+            return transaction.run(leases.holder(self.key, self.role))
+
+    def _came_through(self, taken: Fence) -> bool:
+        """Whether a COMMIT whose answer was lost took place: the owner's name is used but once."""
+        for _ in range(_OUTCOME_LOOKS):
+            try:
+                with self._backend.transaction() as transaction:
+                    holder = transaction.run(leases.settled_holder(self.key, self.role))
+            except (StoreBusy, StoreUnavailable):
+                sleep_s(_OUTCOME_PAUSE_S)
+                continue
+            return holder is not None and (holder.owner, holder.token) == (taken.owner, taken.token)
+        return False
 
     def _wait(self, holder: Holder, deadline_s: float) -> None:
         left_s = deadline_s - monotonic_s()
         expires_s = (holder.expires_us - holder.now_us) / 1_000_000
         if left_s <= 0:
+            until = f"for another {expires_s:.1f} s unless it is renewed"
+            if expires_s <= 0:
+                until = "whose time is over, but a transaction still has its row locked"
             raise LeaseHeld(
                 f"{self.key} (role {self.role}) is held by {holder.owner} with token "
-                f"{holder.token}, for another {expires_s:.1f} s unless it is renewed. Work on "
-                f"another entity, or pass wait_s to wait for it."
+                f"{holder.token}, {until}. Work on another entity, or pass wait_s to wait for it."
             )
         pause_s = min(jitter(*_POLL_S), left_s, max(expires_s, _POLL_S[0]))
         sleep_s(pause_s)
@@ -376,3 +419,20 @@ class Lease(AbstractContextManager["Lease"]):
 
     def _lose(self) -> None:
         self._is_lost = True
+
+
+class _Wanted(NamedTuple):
+    """What a call of ``windows`` asks for."""
+
+    since: str | timedelta | datetime
+    until: datetime | None
+    overlap_us: int
+    settle_us: int
+    at: At | None
+    horizon_us: int | None
+
+    def span_us(self, now_us: int) -> tuple[int, int]:
+        """From when until when. Raises UsageError."""
+        settled_us = now_us - self.settle_us
+        until_us = settled_us if self.until is None else to_us(self.until, "until")
+        return since_us(self.since, now_us), min(until_us, settled_us)

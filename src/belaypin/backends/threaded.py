@@ -80,12 +80,18 @@ class AsyncSqliteBackend:
             if waits:
                 self._turn.release()
 
+    def is_writing(self) -> bool:
+        return self._backend.is_owned_by(id(asyncio.current_task()))
+
     def side(self) -> SqliteBackend:
         return self._backend.side()
 
     async def shrink(self) -> tuple[int, int]:
         async with self._turn:
             return await _in_thread(self._threads, self._backend.shrink)
+
+    def for_threads(self) -> SqliteBackend:
+        return self._backend
 
     async def aclose(self) -> None:
         if self._is_closed:

@@ -21,6 +21,8 @@ from belaypin.program import Program, Statement
 from belaypin.programs import coverage, leases
 from belaypin.programs.leases import Fence
 from belaypin.retry import Retry
+from belaypin.revisions import Verdict, compare
+from belaypin.segments import MARK_BYTES
 
 __all__ = [
     "Due",
@@ -61,15 +63,21 @@ class Standing(NamedTuple):
     def may_be_tried(self, now_us: int, fingerprint: bytes | None) -> bool:
         """Whether the source, or the retry, may have it processed now.
 
-        It may when its time has come, and at once when its content is other than what failed.
+        It may when its time has come, and at once when its content is newer than what failed. What
+        is older may not: the newer content would be forgotten with the row.
         """
-        if self.status == "quarantined":
+        verdict = self.verdict(fingerprint)
+        if self.status == "quarantined" or verdict == "older":
             return False
-        return self.next_try_us <= now_us or self.is_other(fingerprint)
+        return self.next_try_us <= now_us or verdict == "newer"
 
-    def is_other(self, fingerprint: bytes | None) -> bool:
-        """Whether its content is compared and is not what failed."""
-        return fingerprint is not None and fingerprint != self.fingerprint
+    def verdict(self, fingerprint: bytes | None) -> Verdict:
+        """What the item is, by its fingerprint or mark, to what failed."""
+        if fingerprint is None:
+            return "same"
+        if len(fingerprint) == MARK_BYTES:
+            return compare(self.fingerprint, fingerprint)
+        return "same" if fingerprint == self.fingerprint else "newer"
 
 
 class Failed(NamedTuple):
@@ -148,7 +156,7 @@ class Failures:
                 kept.add(item_id)
             elif row is not None and not row.may_be_tried(now_us, fingerprint):
                 kept.add(item_id)
-                if row.is_other(fingerprint) or not row.has_payload:
+                if not row.has_payload or row.verdict(fingerprint) in ("newer", "touched"):
                     self._renew(row, item, fingerprint)
         return kept
 
@@ -156,7 +164,7 @@ class Failures:
         """Those of the ids that were put aside with just this content, and not committed since."""
         contents = zip(ids, prints or repeat(None), strict=False)
         rows = ((i, self.standing.get(id_text(i)), p) for i, p in contents)
-        return {i for i, row, p in rows if row is not None and not row.is_other(p)}
+        return {i for i, row, p in rows if row is not None and row.verdict(p) == "same"}
 
     def settle(self, ids: Collection[ItemId]) -> None:
         """These were met, and neither picked nor withheld: they are committed as they are."""

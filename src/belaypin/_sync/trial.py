@@ -1,5 +1,5 @@
-# Generated from src/belaypin/_async/attempt.py by tools/generate_sync.py; do not edit.
-"""An attempt at one item: if it fails, that item is put aside, and the rest of the commit goes on."""
+# Generated from src/belaypin/_async/trial.py by tools/generate_sync.py; do not edit.
+"""A trial of one item: if it fails, that item is put aside, and the rest of the commit goes on."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Self
 from belaypin.backends.base import Transaction
 from belaypin.errors import UsageError
 
-__all__ = ["Attempt"]
+__all__ = ["Trial"]
 
 _SAVEPOINT = "belaypin_attempt"
 
 
-class Attempt(AbstractContextManager["Attempt"]):
+class Trial(AbstractContextManager["Trial"]):
     """``with tx.attempt(item) as attempt``: what the block writes is undone if it raises.
 
     An exception that the policy covers is then swallowed, with ``failed`` and ``error`` to tell;

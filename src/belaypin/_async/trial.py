@@ -1,4 +1,4 @@
-"""An attempt at one item: if it fails, that item is put aside, and the rest of the commit goes on."""
+"""A trial of one item: if it fails, that item is put aside, and the rest of the commit goes on."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Self
 from belaypin.backends.base import AsyncTransaction
 from belaypin.errors import UsageError
 
-__all__ = ["AsyncAttempt"]
+__all__ = ["AsyncTrial"]
 
 _SAVEPOINT = "belaypin_attempt"
 
 
-class AsyncAttempt(AbstractAsyncContextManager["AsyncAttempt"]):
+class AsyncTrial(AbstractAsyncContextManager["AsyncTrial"]):
     """``with tx.attempt(item) as attempt``: what the block writes is undone if it raises.
 
     An exception that the policy covers is then swallowed, with ``failed`` and ``error`` to tell;

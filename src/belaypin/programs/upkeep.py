@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from belaypin.keys import MAX_PART_BYTES
+from belaypin.keys import MAX_PART_BYTES, Key
 from belaypin.program import Program, Rows, SqlValue, Statement
 from belaypin.programs import dictionaries
 
@@ -60,6 +60,16 @@ class Scope(NamedTuple):
             return cls((pipeline, "", ""), (pipeline, _HIGHEST, _HIGHEST))
         return cls((pipeline, entity, ""), (pipeline, entity, _HIGHEST))
 
+    @classmethod
+    def at(cls, key: Key | None) -> Scope:
+        """A key and what lies beneath it; None: all keys."""
+        if key is None:
+            return cls.of(None, None)
+        if key.stream:
+            one = (key.pipeline, key.entity, key.stream)
+            return cls(one, one)
+        return cls.of(key.pipeline, key.entity or None)
+
     def beyond(self, name: Name) -> Scope:
         """The part that lies behind ``name``."""
         return Scope((name[0], name[1], name[2] + _NEXT), self.last)
@@ -86,6 +96,9 @@ class KeyRow(NamedTuple):
     skipped: int
     changed: int
     late: int
+    too_late: int
+    dropped: int
+    horizon_us: int
     attempts: int
     version: int
     schema_version: int
@@ -102,7 +115,9 @@ class KeyRow(NamedTuple):
 
     @property
     def standing(self) -> Standing:
-        return Standing(self.generation, self.commits, self.head_seq, self.items)
+        return Standing(
+            self.generation, self.commits, self.head_seq, self.items, self.changed, self.dropped
+        )
 
     @property
     def has_short_ledger(self) -> bool:
@@ -151,6 +166,19 @@ class Standing(NamedTuple):
     commits: int
     head_seq: int
     items: int
+    changed: int
+    dropped: int
+
+    def agrees_with(self, distinct: int) -> bool:
+        """Whether so many distinct ids in the ledger are what the counters say.
+
+        An id that was committed with several contents may have been dropped once for each, and a
+        stream that was rewound may have dropped what it did not have before.
+        """
+        missing = self.items - distinct
+        if self.changed or self.generation > 1:
+            return 0 <= missing <= self.dropped
+        return missing == self.dropped
 
 
 class SegmentRow(NamedTuple):

@@ -35,7 +35,7 @@ from belaypin.programs.suspects import Watch
 from belaypin.retry import Retry
 from belaypin.revisions import Revision, revision_number
 from belaypin.schema import Schema
-from belaypin.times import MIN_US, At, Duration, duration_us, since_us, to_us
+from belaypin.times import MAX_US, MIN_US, At, Duration, duration_us, since_us, to_us
 
 __all__ = ["AsyncLease"]
 
@@ -173,28 +173,25 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         counts as covered only up to the latest item that the source returned, so that no clock
         that is wrong and no lag of the source can hide an item for ever. ``processor``: the
         version of your code; raise it to have everything processed again, from an empty coverage.
-        Code with a lower one can then write nothing more: SchemaTooNew.
-
-        ``retry``: what becomes of items that fail in ``tx.attempt``. Those whose time has come
-        are the first window (``is_retry``), whose pages come from the store, not from fetch.
+        Code with a lower one can then write nothing more: SchemaTooNew. ``retry``: what becomes of
+        items that fail in ``tx.attempt``. Those whose time has come are the first window
+        (``is_retry``): its pages come from the store, not from fetch.
 
         A window that an earlier worker of this role had begun comes next, at its cursor. If you
         leave a window half-way, it is the last: its cursor is kept for the next call.
         """
         self._fence()
         opened = self._stream(stream, processor)
-        overlap_us = duration_us(overlap, "overlap")
-        settle_us = duration_us(settle, "settle")
+        overlap_us, settle_us = duration_us(overlap, "overlap"), duration_us(settle, "settle")
         row, done = await self._read(opened)
-        since_at_us, settled_us = since_us(since, row.now_us), row.now_us - settle_us
-        until_us = settled_us if until is None else min(to_us(until, "until"), settled_us)
-        is_open = until is None
+        since_at_us, is_open = since_us(since, row.now_us), until is None
+        until_us = min(row.now_us - settle_us, MAX_US if until is None else to_us(until, "until"))
         stored = row.open_windows().get(self.role)
         handling = await prepared(self._tenure, self._watches, opened.key, row, retry)
         if row.failures and await self._has_due(row):
             asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)
-            course = WindowCourse(opened.key, asked, stored, at, handling)
-            yield AsyncRetryWindow(self._tenure, opened, course)
+            failed = WindowCourse(opened.key, asked, stored, at, handling)
+            yield AsyncRetryWindow(self._tenure, opened, failed)
             _, done = await self._read(opened)
         begun = pages.resumable(stored, since_at_us, until_us, is_open=is_open)
         if begun is not None:

@@ -172,9 +172,8 @@ class Lease(AbstractContextManager["Lease"]):
         datetime or ISO-8601 text with an offset). With it late items are counted, and the head
         counts as covered only up to the latest item that the source returned, so that no clock
         that is wrong and no lag of the source can hide an item for ever. ``processor``: the
-        version of your code; raise it to have everything processed again, from an empty coverage.
-        Code with a lower one can then write nothing more: SchemaTooNew.
-
+        version of your code; with a higher one everything is processed again, and code with a
+        lower one can write nothing more (SchemaTooNew).
         ``retry``: what becomes of items that fail in ``tx.attempt``. Those whose time has come
         are the first window (``is_retry``), whose pages come from the store, not from fetch.
 
@@ -183,13 +182,11 @@ class Lease(AbstractContextManager["Lease"]):
         """
         self._fence()
         opened = self._stream(stream, processor)
-        overlap_us = duration_us(overlap, "overlap")
-        settle_us = duration_us(settle, "settle")
+        overlap_us, settle_us = duration_us(overlap, "overlap"), duration_us(settle, "settle")
         row, done = self._read(opened)
         since_at_us, settled_us = since_us(since, row.now_us), row.now_us - settle_us
         until_us = settled_us if until is None else min(to_us(until, "until"), settled_us)
-        is_open = until is None
-        stored = row.open_windows().get(self.role)
+        is_open, stored = until is None, row.open_windows().get(self.role)
         handling = prepared(self._tenure, self._watches, opened.key, row, retry)
         if row.failures and self._has_due(row):
             asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)

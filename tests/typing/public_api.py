@@ -63,6 +63,23 @@ def loop(store: belaypin.Store) -> None:
                         assert_type(tx.kind(post), str)
                         assert_type(tx.idempotency_key(post), str)
                         insert(tx, post["id"])
+                        with tx.attempt(post, payload={"id": 1}) as trial:
+                            assert_type(trial, belaypin.Trial)
+                        assert_type(trial.failed, bool)
+                        assert_type(trial.error, Exception | None)
+                    assert_type(tx.failed, list[Any])
+
+
+def failing(store: belaypin.Store, lease: belaypin.Lease) -> None:
+    policy = belaypin.Retry(max_attempts=3, backoff="1s", retry_on=(OSError,), isolate_after=None)
+    assert_type(policy.delay_us(1, chance=0.5), int | None)
+    for window in lease.windows("posts", since="30d", retry=policy):
+        assert_type(window.is_retry, bool)
+    assert_type(store.failures("social", status="waiting"), list[belaypin.Failure])
+    assert_type(store.failure(7), belaypin.Failure | None)
+    assert_type(store.replay("social", error="OSError"), int)
+    assert_type(store.skip(failure_id=7, item_id="post-1"), int)
+    assert_type(store.quarantine(("social", "user:7", "posts"), 7, "why"), int)
 
 
 def changes(lease: belaypin.Lease) -> None:
@@ -160,6 +177,8 @@ async def asynchronous(lease: belaypin.AsyncLease) -> None:
             async with page.commit() as tx:
                 assert_type(tx, belaypin.AsyncCommit)
                 assert_type(await tx.fresh(page.items, key="id"), list[Any])
+                async with tx.attempt(page.items[0]) as trial:
+                    assert_type(trial, belaypin.AsyncTrial)
 
 
 async def fetch(cursor: Any) -> tuple[list[dict[str, int]], None]:

@@ -18,6 +18,7 @@ CONFORMANCE = "conformance/test_conformance.py"
 LEASES = "sql/queries/leases.sql"
 WRITER = "capabilities/test_writer.py"
 OPERATIONS = "sql/queries/operations.sql"
+OUTBOX = "sql/queries/outbox.sql"
 
 
 class Mistake(NamedTuple):
@@ -107,6 +108,16 @@ MISTAKES = {
         Mutant("_sync/commit.py", "for _ in range(_OUTCOME_LOOKS):", "for _ in range(0):"),
         "crash/test_commit_unknown.py",
         "not nothing",
+    ),
+    "an operation whose COMMIT has no answer counts as failed": Mistake(
+        Mutant("_sync/once.py", "if not self._came_through(claim):", "if True:"),
+        "crash/test_operations.py",
+        "took_place",
+    ),
+    "a message that is given up by whoever comes": Mistake(
+        Mutant(OUTBOX, "AND owner = :owner AND token = :token", "", "-- name: outbox.failed"),
+        "capabilities/test_outbox.py",
+        "fails_too_late and (memory-sync or sync-memory)",
     ),
     "one high-water mark": Mistake(
         Mutant("programs/coverage.py", "if end < until_us\n", "if False\n", "def plan("),

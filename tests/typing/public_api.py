@@ -129,7 +129,36 @@ def operations(store: belaypin.Store) -> None:
         assert_type(op.attempt, int)
         if op:
             insert(op.tx, 7)
+            assert_type(op.tx.send("mail", {"to": 7}, key="invoice:7"), bool)
             op.result = {"lines": 3}
+        assert_type(op.result_expired, bool)
+    operation = store.operation("invoice:7")
+    assert_type(operation, belaypin.Operation | None)
+    if operation is not None:
+        assert_type(operation.duration, timedelta)
+        assert_type(operation.attempts, tuple[belaypin.Attempt, ...])
+        assert_type(operation.attempts[0].duration, timedelta | None)
+    assert_type(store.drop_expired_results(), int)
+
+    @store.idempotent("charge:{invoice}", result_ttl="30d", request=False)
+    def charge(invoice: int, *, op: belaypin.Once | None = None) -> str:
+        return f"receipt {invoice}"
+
+    assert_type(charge(7), str)
+    charge("7")  # type: ignore[arg-type]
+
+
+def messages(store: belaypin.Store) -> None:
+    def handler(message: belaypin.Message) -> None:
+        assert_type(message.key, str)
+        assert_type(message.attempt, int)
+
+    retry = belaypin.Retry(max_attempts=3, backoff="1s")
+    assert_type(store.deliver("mail", handler, retry=retry, wait_s="1m"), belaypin.Delivery)
+    assert_type(store.undelivered("mail"), list[belaypin.Message])
+    assert_type(store.redeliver("mail", "invoice:7"), bool)
+    assert_type(store.drop_delivered(older_than="30d"), int)
+    assert_type(store.send("mail", {"to": 7}, key="invoice:8"), bool)
 
 
 def records(store: belaypin.Store) -> None:
@@ -179,6 +208,17 @@ async def asynchronous(lease: belaypin.AsyncLease) -> None:
                 assert_type(await tx.fresh(page.items, key="id"), list[Any])
                 async with tx.attempt(page.items[0]) as trial:
                     assert_type(trial, belaypin.AsyncTrial)
+
+
+async def asynchronous_operations(store: belaypin.AsyncStore) -> None:
+    @store.idempotent("charge:{invoice}")
+    async def charge(invoice: int) -> str:
+        return f"receipt {invoice}"
+
+    assert_type(await charge(7), str)
+    assert_type(await store.operation("charge:7"), belaypin.Operation | None)
+    async with store.once("invoice:7") as op:
+        assert_type(await op.tx.send("mail", {"to": 7}, key="invoice:7"), bool)
 
 
 async def fetch(cursor: Any) -> tuple[list[dict[str, int]], None]:

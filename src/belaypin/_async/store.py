@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._async.audit import AsyncAudit
 from belaypin._async.checkup import AsyncCheckup
+from belaypin._async.dictionaries import AsyncDictionaries
 from belaypin._async.failures import AsyncFailures
+from belaypin._async.files import AsyncFiles
 from belaypin._async.lease import AsyncLease
 from belaypin._async.operations import AsyncOperations
 from belaypin._async.outbox import AsyncOutbox
@@ -51,6 +53,8 @@ class AsyncStore(
     AsyncFailures,
     AsyncCheckup,
     AsyncWriters,
+    AsyncDictionaries,
+    AsyncFiles,
     AbstractAsyncContextManager["AsyncStore"],
 ):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
@@ -118,6 +122,7 @@ class AsyncStore(
             ttl_us,
             duration_us(wait_s, "wait_s"),
             self._limit_items,
+            self._epoch,
         )
 
     def joined(self, connection: Any) -> AsyncJoined:
@@ -188,7 +193,9 @@ class AsyncStore(
         from belaypin._async.checks import AsyncChecks
         from belaypin.cache import Cache
 
-        secret = await self._run(facts.secret(unique_id()))
+        secret = await self._run(facts.secret(), write=False)
+        if secret is None:
+            secret = await self._run(facts.make_secret(unique_id()))
         self._checks = AsyncChecks(Cache(url, self._epoch, secret), self._run)
 
     async def _committed(self, key: Key, ids: Sequence[ItemId]) -> Collection[ItemId]:

@@ -36,7 +36,7 @@ from belaypin.programs.suspects import Watch
 from belaypin.retry import Retry
 from belaypin.revisions import Revision, revision_number
 from belaypin.schema import Schema
-from belaypin.times import MAX_US, MIN_US, At, Duration, duration_us, since_us, to_us
+from belaypin.times import MIN_US, At, Duration, duration_us, since_us, to_us
 
 __all__ = ["AsyncLease"]
 

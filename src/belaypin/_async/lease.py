@@ -28,7 +28,7 @@ from belaypin.processors import check_processor
 from belaypin.programs import checkpoints, components, coverage, failures, leases, pages, suspects
 from belaypin.programs.checkpoints import Offer
 from belaypin.programs.components import Attached, Components
-from belaypin.programs.courses import PLAIN, WindowCourse
+from belaypin.programs.courses import WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
 from belaypin.programs.suspects import Watch
@@ -160,7 +160,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         settle: Duration = 0,
         at: At | None = None,
         processor: int = 0,
-        retry: Retry = PLAIN.retry,
+        retry: Retry | None = None,
     ) -> AsyncIterator[AsyncWindow]:
         """What is missing of the stream, one window after the other: gaps first, then the head.
 
@@ -187,7 +187,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         since_at_us, is_open = since_us(since, row.now_us), until is None
         until_us = min(row.now_us - settle_us, MAX_US if until is None else to_us(until, "until"))
         stored = row.open_windows().get(self.role)
-        handling = await prepared(self._tenure, self._watches, opened.key, row, retry)
+        handling = await prepared(self._tenure, self._watches, opened.key, row, retry or Retry())
         if row.failures and await self._has_due(row):
             asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)
             failed = WindowCourse(opened.key, asked, stored, at, handling)
@@ -278,7 +278,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         at: At,
         settle: Duration = 0,
         processor: int = 0,
-        retry: Retry = PLAIN.retry,
+        retry: Retry | None = None,
     ) -> AsyncLive:
         """Listen to the stream: ``with lease.live("posts", at="created_at") as live``.
 
@@ -288,7 +288,9 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         ``windows``.
         """
         settle_us = duration_us(settle, "settle")
-        return AsyncLive(self._tenure, self._stream(stream, processor), at, settle_us, retry)
+        return AsyncLive(
+            self._tenure, self._stream(stream, processor), at, settle_us, retry or Retry()
+        )
 
     async def _take(self) -> Fence:
         deadline_s = monotonic_s() + self._wait_us / 1_000_000

@@ -29,7 +29,7 @@ from belaypin.programs import checkpoints, components, coverage, failures, lease
 from belaypin.programs import horizon as replay
 from belaypin.programs.checkpoints import Offer
 from belaypin.programs.components import Attached, Components
-from belaypin.programs.courses import PLAIN, WindowCourse
+from belaypin.programs.courses import WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
 from belaypin.programs.suspects import Watch
@@ -162,7 +162,7 @@ class Lease(AbstractContextManager["Lease"]):
         at: At | None = None,
         horizon: Duration | None = None,
         processor: int = 0,
-        retry: Retry = PLAIN.retry,
+        retry: Retry | None = None,
     ) -> Iterator[Window]:
         """What is missing of the stream, one window after the other: gaps first, then the head.
 
@@ -197,7 +197,7 @@ class Lease(AbstractContextManager["Lease"]):
             at,
             replay.length_us(horizon, at),
         )
-        for window in self._windows(self._stream(stream, processor), wanted, retry):
+        for window in self._windows(self._stream(stream, processor), wanted, retry or Retry()):
             yield window
 
     def attach(
@@ -267,7 +267,7 @@ class Lease(AbstractContextManager["Lease"]):
         at: At,
         settle: Duration = 0,
         processor: int = 0,
-        retry: Retry = PLAIN.retry,
+        retry: Retry | None = None,
     ) -> Live:
         """Listen to the stream: ``with lease.live("posts", at="created_at") as live``.
 
@@ -277,7 +277,7 @@ class Lease(AbstractContextManager["Lease"]):
         ``windows``.
         """
         settle_us = duration_us(settle, "settle")
-        return Live(self._tenure, self._stream(stream, processor), at, settle_us, retry)
+        return Live(self._tenure, self._stream(stream, processor), at, settle_us, retry or Retry())
 
     def _windows(self, stream: Stream, wanted: _Wanted, retry: Retry) -> Iterator[Window]:
         row, done = self._read(stream)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from belaypin.clock import Clock
 from belaypin.components import Checkpointable
+from belaypin.dictionaries import DictionaryReport
 from belaypin.errors import (
     BelaypinError,
     CorruptRecord,
@@ -111,6 +112,7 @@ __all__ = [
     "CompactReport",
     "CorruptRecord",
     "Delivery",
+    "DictionaryReport",
     "Dropped",
     "Explanation",
     "Failure",

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from belaypin import intervals
 from belaypin._async.change import AsyncChange
+from belaypin._async.isolation import prepared
 from belaypin._async.live import AsyncLive
 from belaypin._async.tenure import AsyncTenure
 from belaypin._async.window import AsyncRetryWindow, AsyncWindow
@@ -28,7 +29,7 @@ from belaypin.programs import checkpoints, components, coverage, failures, lease
 from belaypin.programs import horizon as replay
 from belaypin.programs.checkpoints import Offer
 from belaypin.programs.components import Attached, Components
-from belaypin.programs.courses import PLAIN, Handling, WindowCourse
+from belaypin.programs.courses import PLAIN, WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
 from belaypin.programs.suspects import Watch
@@ -63,6 +64,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         ttl_us: int,
         wait_us: int,
         limit_items: int,
+        epoch: str = "",
     ) -> None:
         self.key = key
         self.role = role
@@ -77,7 +79,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         self._is_lost = False
         self._streams: dict[str, Stream] = {}
         self._components = Components()
-        self._tenure = AsyncTenure(backend.transaction, self._fence, self._components)
+        self._tenure = AsyncTenure(backend.transaction, self._fence, self._components, epoch)
         self._unchanged: dict[int, str] = {}
         self._watches: dict[Key, Watch] = {}
 
@@ -286,7 +288,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         declared_us = replay.declared_us(done, since_at_us, row.now_us, wanted.horizon_us)
         since_at_us = replay.reach_us(stream.key, done, since_at_us, until_us, row.horizon_us)
         stored = row.open_windows().get(self.role)
-        handling = await self._handling(stream, row, retry)
+        handling = await prepared(self._tenure, self._watches, stream.key, row, retry)
         if row.failures and await self._has_due(row):
             asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)
             course = WindowCourse(stream.key, asked, stored, at, handling)
@@ -383,17 +385,6 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
                 kept = await transaction.run(failures.holes(row.key_id, row.generation))
                 done = intervals.normalise([*done, *kept])
             return row, done
-
-    async def _handling(self, stream: Stream, row: StreamRow, retry: Retry) -> Handling:
-        fence, unnamed = self._fence(), set[str]()
-        if row.failures:
-            async with self._backend.transaction(write=False) as transaction:
-                unnamed = await transaction.run(failures.unnamed(row.key_id, row.generation))
-        if fence.deaths and retry.isolate_after is not None and stream.key not in self._watches:
-            async with self._backend.transaction() as transaction:
-                begun = await transaction.run(suspects.begin(fence, stream.key, retry))
-            self._watches[stream.key] = begun
-        return Handling(retry, self._watches.get(stream.key), unnamed)
 
     async def _has_due(self, row: StreamRow) -> bool:
         async with self._backend.transaction(write=False) as transaction:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from belaypin import intervals
 from belaypin._sync.change import Change
+from belaypin._sync.isolation import prepared
 from belaypin._sync.live import Live
 from belaypin._sync.tenure import Tenure
 from belaypin._sync.window import RetryWindow, Window
@@ -28,7 +29,7 @@ from belaypin.programs import checkpoints, components, coverage, failures, lease
 from belaypin.programs import horizon as replay
 from belaypin.programs.checkpoints import Offer
 from belaypin.programs.components import Attached, Components
-from belaypin.programs.courses import PLAIN, Handling, WindowCourse
+from belaypin.programs.courses import PLAIN, WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
 from belaypin.programs.suspects import Watch
@@ -63,6 +64,7 @@ class Lease(AbstractContextManager["Lease"]):
         ttl_us: int,
         wait_us: int,
         limit_items: int,
+        epoch: str = "",
     ) -> None:
         self.key = key
         self.role = role
@@ -77,7 +79,7 @@ class Lease(AbstractContextManager["Lease"]):
         self._is_lost = False
         self._streams: dict[str, Stream] = {}
         self._components = Components()
-        self._tenure = Tenure(backend.transaction, self._fence, self._components)
+        self._tenure = Tenure(backend.transaction, self._fence, self._components, epoch)
         self._unchanged: dict[int, str] = {}
         self._watches: dict[Key, Watch] = {}
 
@@ -284,7 +286,7 @@ class Lease(AbstractContextManager["Lease"]):
         declared_us = replay.declared_us(done, since_at_us, row.now_us, wanted.horizon_us)
         since_at_us = replay.reach_us(stream.key, done, since_at_us, until_us, row.horizon_us)
         stored = row.open_windows().get(self.role)
-        handling = self._handling(stream, row, retry)
+        handling = prepared(self._tenure, self._watches, stream.key, row, retry)
         if row.failures and self._has_due(row):
             asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)
             course = WindowCourse(stream.key, asked, stored, at, handling)
@@ -381,17 +383,6 @@ class Lease(AbstractContextManager["Lease"]):
                 kept = transaction.run(failures.holes(row.key_id, row.generation))
                 done = intervals.normalise([*done, *kept])
             return row, done
-
-    def _handling(self, stream: Stream, row: StreamRow, retry: Retry) -> Handling:
-        fence, unnamed = self._fence(), set[str]()
-        if row.failures:
-            with self._backend.transaction(write=False) as transaction:
-                unnamed = transaction.run(failures.unnamed(row.key_id, row.generation))
-        if fence.deaths and retry.isolate_after is not None and stream.key not in self._watches:
-            with self._backend.transaction() as transaction:
-                begun = transaction.run(suspects.begin(fence, stream.key, retry))
-            self._watches[stream.key] = begun
-        return Handling(retry, self._watches.get(stream.key), unnamed)
 
     def _has_due(self, row: StreamRow) -> bool:
         with self._backend.transaction(write=False) as transaction:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._sync.audit import Audit
 from belaypin._sync.checkup import Checkup
+from belaypin._sync.dictionaries import Dictionaries
 from belaypin._sync.failures import Failures
+from belaypin._sync.files import Files
 from belaypin._sync.lease import Lease
 from belaypin._sync.operations import Operations
 from belaypin._sync.outbox import Outbox
@@ -53,6 +55,8 @@ class Store(
     Checkup,
     Housekeeping,
     Writers,
+    Dictionaries,
+    Files,
     AbstractContextManager["Store"],
 ):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
@@ -120,6 +124,7 @@ class Store(
             ttl_us,
             duration_us(wait_s, "wait_s"),
             self._limit_items,
+            self._epoch,
         )
 
     def joined(self, connection: Any) -> Joined:
@@ -186,7 +191,9 @@ class Store(
         from belaypin._sync.checks import Checks
         from belaypin.cache import Cache
 
-        secret = self._run(facts.secret(unique_id()))
+        secret = self._run(facts.secret(), write=False)
+        if secret is None:
+            secret = self._run(facts.make_secret(unique_id()))
         self._checks = Checks(Cache(url, self._epoch, secret), self._run)
 
     def _committed(self, key: Key, ids: Sequence[ItemId]) -> Collection[ItemId]:

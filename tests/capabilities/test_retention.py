@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -325,3 +326,49 @@ def test_reports_are_text_and_data() -> None:
         "audit: 4 rows, 42 bytes",
         "not finished: audit",
     ]
+
+
+@pytest.mark.parametrize("colour", ["sync"])
+@pytest.mark.parametrize("database", ["file", "postgres"])
+async def test_gc_and_compact_beside_two_live_workers(
+    site: Site, colour: str, database: str
+) -> None:
+    """Other threads, other connections: nothing is returned twice, nothing is left out."""
+    ids: list[list[str]] = [[], []]
+    is_done = threading.Event()
+
+    def work(number: int) -> None:
+        clock = FixedClock()
+        with belaypin.open(site.url, clock=clock) as store:
+            for day in range(25):
+                clock.us = int(at(day).timestamp() * 1e6)
+                items = [item(f"n{d}", d) for d in range(max(0, day - 12), day)]
+                with store.lease(*KEY[:2], role=f"worker {number}", ttl_s="20d") as lease:
+                    for window in lease.windows(
+                        KEY[2], since=at(-1), overlap="20d", at="at", horizon="5d"
+                    ):
+                        for page in window.pages(lambda cursor, items=items: (items, None)):
+                            with page.commit() as tx:
+                                new = [each["id"] for each in tx.fresh(page.items, key="id")]
+                            ids[number] += new
+
+    def clean() -> None:
+        with belaypin.open(site.url) as store:
+            while not is_done.is_set():
+                store.gc()
+                store.compact()
+
+    with belaypin.open(site.url):
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(2)]
+        cleaner = threading.Thread(target=clean)
+        for thread in (*threads, cleaner):
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        is_done.set()
+        cleaner.join(60)
+    taken = sorted(ids[0] + ids[1])
+    assert taken == sorted(f"n{d}" for d in range(24))
+    with belaypin.open(site.url) as store:
+        assert store.verify().ok
+        assert store.gc(dry_run=True).rows == 0

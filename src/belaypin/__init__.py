@@ -50,6 +50,7 @@ from belaypin.records import (
     UpcastReport,
 )
 from belaypin.reports import Finding, Report
+from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
@@ -116,6 +117,7 @@ __all__ = [
     "Report",
     "RequestMismatch",
     "Result",
+    "Retry",
     "Schema",
     "SchemaTooNew",
     "SqlError",

@@ -74,6 +74,8 @@ if TYPE_CHECKING:
     from belaypin._sync.window import Page, Window
     from belaypin._sync.work import Work
     from belaypin.backends.base import AsyncBackend, Backend, Result
+    from belaypin.plan import Outcome, Plan, RecoveryReport, Step
+    from belaypin.status import Status
 
 __all__ = [
     "AsyncBatch",
@@ -112,8 +114,11 @@ __all__ = [
     "Once",
     "OperationRunning",
     "Original",
+    "Outcome",
     "Page",
     "Placed",
+    "Plan",
+    "RecoveryReport",
     "Report",
     "RequestMismatch",
     "Result",
@@ -123,6 +128,8 @@ __all__ = [
     "SqlError",
     "StateChange",
     "StateFailure",
+    "Status",
+    "Step",
     "Store",
     "StoreBusy",
     "StoreClosed",
@@ -237,7 +244,14 @@ _LAZY = {
     for prefix, package in (("", "_sync"), ("Async", "_async"))
     for module, names in _HOMES.items()
     for name in names
-} | {"Result": "belaypin.backends.base"}
+} | {
+    "Outcome": "belaypin.plan",
+    "Plan": "belaypin.plan",
+    "RecoveryReport": "belaypin.plan",
+    "Result": "belaypin.backends.base",
+    "Status": "belaypin.status",
+    "Step": "belaypin.plan",
+}
 
 if not TYPE_CHECKING:  # so that a type checker refuses names that don't exist
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -22,11 +23,13 @@ from belaypin.heartbeat import Beat, Heartbeat
 from belaypin.intervals import Intervals
 from belaypin.keys import Key
 from belaypin.process import is_surely_dead, owner_name
-from belaypin.programs import checkpoints, components, coverage, leases, pages
+from belaypin.program import Program
+from belaypin.programs import checkpoints, components, coverage, leases, pages, runs
 from belaypin.programs.components import Attached, Components
 from belaypin.programs.courses import WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
+from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.times import At, Duration, duration_us, since_us, to_us
 
@@ -53,6 +56,7 @@ class Lease(AbstractContextManager["Lease"]):
         ttl_us: int,
         wait_us: int,
         limit_items: int,
+        retry: Retry,
     ) -> None:
         self.key = key
         self.role = role
@@ -61,6 +65,8 @@ class Lease(AbstractContextManager["Lease"]):
         self._ttl_us = ttl_us
         self._wait_us = wait_us
         self._limit_items = limit_items
+        self._retry = retry
+        self._only_after = 0  # in recovery: the token that the lease had when the plan was made
         self._owner = owner_name(unique_id())
         self._held: Fence | None = None
         self._beat: Beat | None = None
@@ -87,10 +93,10 @@ class Lease(AbstractContextManager["Lease"]):
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        stack: TracebackType | None,
     ) -> None:
         try:
-            self.release()
+            self._release(error)
         except Exception as release_error:
             # The lease ends by itself when its time is up; what went wrong in the block goes first.
             if error is None:
@@ -119,21 +125,7 @@ class Lease(AbstractContextManager["Lease"]):
 
     def release(self) -> None:
         """End the lease for the next worker to take at once. The ``with`` block does it."""
-        fence, self._held = self._held, None
-        if fence is None:
-            return
-        if self._beat is not None:
-            self._heartbeat.remove(self._beat)
-        unchanged, self._unchanged = self._unchanged, {}
-        try:
-            with self._backend.transaction() as transaction:
-                if transaction.run(leases.release(fence)):
-                    # In one order for every worker, so that no two of them deadlock.
-                    for key_id, content_hash in sorted(unchanged.items()):
-                        transaction.run(checkpoints.unchanged(key_id, content_hash))
-        except KeyboardInterrupt:
-            self._abandon()
-            raise
+        self._release(None)
 
     def windows(
         self,
@@ -248,6 +240,38 @@ class Lease(AbstractContextManager["Lease"]):
                 return found
             self._wait(found, deadline_s)
 
+    def _release(self, error: BaseException | None) -> None:
+        """End the lease, and note how: its work ended well, failed, or was told to stop."""
+        fence, self._held = self._held, None
+        if fence is None:
+            return
+        if self._beat is not None:
+            self._heartbeat.remove(self._beat)
+        unchanged, self._unchanged = self._unchanged, {}
+        try:
+            with self._backend.transaction() as transaction:
+                acquired_us = transaction.run(leases.release(fence))
+                if acquired_us is not None:
+                    notes = {
+                        key_id: checkpoints.unchanged(key_id, content_hash)
+                        for key_id, content_hash in unchanged.items()
+                    }
+                    notes[fence.key_id] = self._ending(fence, acquired_us, error)
+                    # In one order for every worker, so that no two of them deadlock.
+                    for key_id in sorted(notes):
+                        transaction.run(notes[key_id])
+        except KeyboardInterrupt:
+            self._abandon()
+            raise
+
+    def _ending(self, fence: Fence, acquired_us: int, error: BaseException | None) -> Program[None]:
+        if error is None:
+            return runs.ended(fence, acquired_us)
+        if not isinstance(error, Exception):
+            return runs.interrupted(fence)
+        where = "".join(traceback.format_exception(error))
+        return runs.failed(fence, runs.Failure(error, where, self._retry, jitter(0, 1)))
+
     def _abandon(self) -> None:
         with self._backend.transaction() as transaction:
             transaction.run(leases.abandon(self.key, self.role, self._owner))
@@ -255,7 +279,9 @@ class Lease(AbstractContextManager["Lease"]):
     def _try(self, dead_owner: str | None) -> Fence | Holder:
         with self._backend.transaction() as transaction:
             return transaction.run(
-                leases.acquire(self.key, self.role, self._owner, self._ttl_us, dead_owner)
+                runs.begin(
+                    self.key, self.role, self._owner, self._ttl_us, dead_owner, self._only_after
+                )
             )
 
     def _wait(self, holder: Holder, deadline_s: float) -> None:

@@ -12,6 +12,7 @@ from belaypin._sync.evolution import Evolution
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
 from belaypin._sync.records import KeyLike, Records
+from belaypin._sync.recovery import Recovery
 from belaypin._sync.upkeep import Upkeep
 from belaypin.backends.base import Backend, Params, Result, Transaction
 from belaypin.catalog import migrations
@@ -21,9 +22,11 @@ from belaypin.fields import check_count, describe
 from belaypin.heartbeat import Heartbeat
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
+from belaypin.plan import Step
 from belaypin.programs.evolution import Kind, Tally
 from belaypin.programs.migrations import apply, epoch, pending
 from belaypin.records import UpcastReport
+from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
@@ -34,7 +37,13 @@ _MIN_TTL_US = 50_000
 _STATES_PER_STEP = 100
 
 
-class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
+class Store(
+    Records,
+    Upkeep,
+    Recovery,
+    Audit,
+    AbstractContextManager["Store"],
+):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
 
     def __init__(self, backend: Backend, *, limit_items: int = LIMIT_ITEMS) -> None:
@@ -67,13 +76,15 @@ class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
         role: str = "main",
         ttl_s: Duration = 30,
         wait_s: Duration = 0,
+        retry: Retry | None = None,
     ) -> Lease:
         """The exclusive right to advance an entity: ``with store.lease(...) as lease``.
 
         ``role``: leases of different roles (say "main" and "live") may be held at once and share
         the entity's streams. ``ttl_s``: seconds after which a holder that no longer renews counts
         as gone. A process that died on this same machine counts as gone at once. ``wait_s``:
-        seconds to wait for another holder before LeaseHeld is raised.
+        seconds to wait for another holder before LeaseHeld is raised. ``retry``: when a plan is to
+        try the entity again if the block ends with an exception, see ``store.plan``.
         """
         ttl_us = duration_us(ttl_s, "ttl_s")
         if ttl_us < _MIN_TTL_US:
@@ -93,6 +104,7 @@ class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
             ttl_us,
             duration_us(wait_s, "wait_s"),
             self._limit_items,
+            Retry() if retry is None else retry,
         )
 
     def joined(self, connection: Any) -> Joined:
@@ -154,6 +166,12 @@ class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
 
     def _open(self, *, write: bool = True) -> AbstractContextManager[Transaction]:
         return self._backend.transaction(write=write)
+
+    def _lease_for(self, step: Step, ttl_s: Duration, retry: Retry | None) -> Lease:
+        assert step.key is not None
+        lease = self.lease(*step.key.parts[:2], role=step.role, ttl_s=ttl_s, retry=retry)
+        lease._only_after = step.token
+        return lease
 
     def _heartbeat_for_once(self) -> Heartbeat | None:
         return self._heartbeat

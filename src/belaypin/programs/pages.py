@@ -16,6 +16,7 @@ from belaypin.programs import checkpoints, coverage, leases, ledger
 from belaypin.programs.leases import Fence
 
 __all__ = [
+    "NO_WINDOWS",
     "Advance",
     "Counts",
     "OpenWindow",
@@ -51,6 +52,9 @@ class OpenWindow(msgspec.Struct, frozen=True):
             return self.start_us
         return max(self.start_us, min(self.end_us, self.newest_us))
 
+
+NO_WINDOWS = "{}"
+"""The progress of a stream that has no window open."""
 
 Progress = dict[str, OpenWindow]
 _PROGRESS: msgspec.json.Decoder[Progress] = msgspec.json.Decoder(Progress)
@@ -124,7 +128,7 @@ def read(stream: Stream) -> Program[StreamRow]:
     if rows:
         return (yield from _take(stream, StreamRow(*rows[0])))
     rows = yield Statement("clock.now")
-    return StreamRow(0, 1, 0, None, 0, "{}", rows[0][0])
+    return StreamRow(0, 1, 0, None, 0, NO_WINDOWS, rows[0][0])
 
 
 def resumable(
@@ -175,16 +179,19 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
     )
     if advance.cover_us is not None:
         yield from coverage.extend(row.key_id, row.generation, *advance.cover_us)
+    progress = _with_window(row, advance.role, advance.window)
     yield Statement(
         "stream.advance",
         {
             "key_id": row.key_id,
             "commit_id": advance.commit_id,
             "head_seq": appended.head_seq,
-            "progress": _with_window(row, advance.role, advance.window),
+            "progress": progress,
             **advance.counts._asdict(),
         },
     )
+    if (progress == NO_WINDOWS) != (row.progress == NO_WINDOWS):
+        yield Statement("stream.turn", {"key_id": row.key_id})
     return appended
 
 

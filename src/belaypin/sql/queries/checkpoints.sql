@@ -25,11 +25,6 @@ FROM belaypin_checkpoint
 WHERE key_id = :key_id
 {for_update};
 
--- name: checkpoint.attempt
-UPDATE belaypin_checkpoint
-SET attempts = attempts + 1
-WHERE key_id = :key_id;
-
 -- name: checkpoint.content_hash
 SELECT key_id, content_hash
 FROM belaypin_checkpoint

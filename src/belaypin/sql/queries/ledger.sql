@@ -24,6 +24,13 @@ SET commits = commits + 1, commit_id = :commit_id, head_seq = :head_seq, progres
     late = late + :late, updated_us = {now_us}
 WHERE key_id = :key_id;
 
+-- name: stream.turn
+-- Only when the first window has opened or the last one closed: is_open is indexed, for plans to find
+-- what was begun, and a page that changes no indexed column is cheaper on PostgreSQL.
+UPDATE belaypin_checkpoint
+SET is_open = CASE WHEN progress = '{}' THEN 0 ELSE 1 END
+WHERE key_id = :key_id;
+
 -- name: segment.list
 SELECT seq, level, items, low, high
 FROM belaypin_segment

@@ -4,17 +4,16 @@ Ids are learned block by block, and only from blocks in whose range a page's ids
 with time (serial numbers, snowflakes, ULIDs) touch none or one. Every fact in here is positive and
 committed, so it never goes stale within a generation. Memory is bounded by ``limit_items``: beyond
 it, what was learned is dropped and learned again on need; and where even one page's ids are spread
-over more than that (random ids), a Bloom filter answers for the new ones without a read.
-
-Bloom filter: Burton H. Bloom, "Space/time trade-offs in hash coding with allowable errors", 1970.
+over more than that (random ids), a table of their hashes answers for the new ones without a read.
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from belaypin.ids import ItemId
 from belaypin.segments import Block, order_key
@@ -45,18 +44,19 @@ class Membership:
         """How many blocks there are of each level."""
         self.head_seq = 0
         self.unscreened: set[int] = set()
-        """Blocks whose ids must be given to ``screen`` before the filter can be trusted."""
+        """Blocks whose ids must be given to ``screen`` before the hashes can be trusted."""
         self._limit_items = limit_items
-        self._known: dict[ItemId, Known | None] = {}
+        self._known: set[ItemId] = set()
+        self._prints: dict[ItemId, Known] = {}
         self._ends: tuple[bytes, bytes] | None = None
         self._unlearned: dict[int, Block] = {}
-        self._filters: list[_Filter] = []
+        self._hashes: _Hashes | None = None
         self._last_hit_seq = 0
 
     @property
     def is_screened(self) -> bool:
-        """Whether a Bloom filter stands before the blocks, because they do not fit in memory."""
-        return bool(self._filters)
+        """Whether a table of hashes stands before the blocks, as they do not fit in memory."""
+        return self._hashes is not None
 
     def is_exact(self, ids: Collection[ItemId]) -> bool:
         """Whether ``unknown(ids)`` is exact already: no block that was not learned can hold them."""
@@ -118,7 +118,7 @@ class Membership:
     def make_room(self, blocks: Sequence[Block]) -> bool:
         """Make sure that these blocks may be learned; True if all was forgotten for it.
 
-        Then ``doubtful`` must be asked again, and a filter may have been started (``unscreened``).
+        Then ``doubtful`` must be asked again, and hashing may have been started (``unscreened``).
         """
         needed = 0 if self.is_screened else sum(block.items for block in blocks)
         if not self._known or len(self._known) + needed <= self._limit_items:
@@ -126,21 +126,22 @@ class Membership:
         self._forget()
         return True
 
-    def screen(self, seq: int, ids: Iterable[ItemId]) -> None:
-        """Add the ids of block ``seq`` to the filter."""
-        self._filters[-1].add(ids)
+    def screen(self, seq: int, ids: Collection[ItemId]) -> None:
+        """Add the ids of block ``seq`` to the hashes."""
+        if self._hashes is not None:
+            self._hashes.add(ids)
         self.unscreened.discard(seq)
 
-    def screened(self, ids: Iterable[ItemId]) -> set[ItemId]:
-        """Those of the ids that the filter can't tell to be new."""
-        return {i for i in ids if any(f.may_hold(i) for f in self._filters)}
+    def screened(self, ids: Collection[ItemId]) -> set[ItemId]:
+        """Those of the ids whose hash is known: all others are new."""
+        return self._hashes.holding(ids) if self._hashes is not None else set(ids)
 
     def settled(self, ids: Iterable[ItemId], seq: int, *, with_content: bool) -> set[ItemId]:
         """Those of the ids of which a block as old as ``seq`` has nothing to add."""
-        found = self._known.keys() & set(ids)
         if not with_content:
-            return found
-        return {i for i in found if (known := self._known[i]) is not None and known.seq >= seq}
+            return self._known.intersection(ids)
+        prints = self._prints
+        return {i for i in ids if (known := prints.get(i)) is not None and known.seq >= seq}
 
     def learn(self, seq: int, ids: Mapping[ItemId, bytes | None], wanted: set[ItemId]) -> None:
         """Take in the ids of block ``seq``: all of them, if they fit in memory.
@@ -166,47 +167,38 @@ class Membership:
             return False
         if len(self._known) + len(ids) > self._limit_items:
             self._forget()
-        if any(ids.values()):
-            self._take(seq, ids)
-        else:
-            self._known.update(cast("Mapping[ItemId, None]", ids))  # all of them new
-        if self.is_screened:
-            if self._filters[-1].is_full:
-                self._filters.append(_Filter(2 * self._filters[-1].capacity))
-            self._filters[-1].add(ids)
+        self._take(seq, ids)
+        if self._hashes is not None:
+            self._hashes.add(ids)
         return True
 
     def unknown(self, ids: Collection[ItemId]) -> set[ItemId]:
         """The ids that were never committed."""
-        if not self._known or self._known.keys().isdisjoint(ids):
+        if self._known.isdisjoint(ids):
             return set(ids)  # all new, as in most pages: twice as fast to find out
         return set(ids).difference(self._known)
 
     def differs(self, item_id: ItemId, fingerprint: bytes) -> bool:
         """Whether a committed id was last committed with other content (or with none declared)."""
-        known = self._known[item_id]
+        known = self._prints.get(item_id)
         return known is None or known.fingerprint != fingerprint
 
     def _must_screen(self, needed: int) -> bool:
         if self.is_screened or needed <= self._limit_items:
             return False
         total = sum(block.items for block in self.blocks.values())
-        self._filters = [_Filter(total + self._limit_items)]
+        self._hashes = _Hashes(total + self._limit_items)
         self.unscreened = set(self.blocks)
         return True
 
     def _take(self, seq: int, ids: Mapping[ItemId, bytes | None]) -> None:
-        known_ids = self._known
+        self._known.update(ids)
         if not any(ids.values()):
-            # None would hide a fingerprint that is known, so only for ids that are not.
-            known_ids.update(dict.fromkeys(set(ids).difference(known_ids)))
             return
         for item_id, fingerprint in ids.items():
-            known = known_ids.get(item_id)
+            known = self._prints.get(item_id)
             if fingerprint is not None and (known is None or known.seq <= seq):
-                known_ids[item_id] = Known(seq, fingerprint)
-            else:
-                known_ids.setdefault(item_id, None)
+                self._prints[item_id] = Known(seq, fingerprint)
 
     def _is_beyond(self, ids: Collection[ItemId]) -> bool:
         """Whether all the ids lie before, or all behind, every id that was ever committed."""
@@ -226,6 +218,7 @@ class Membership:
 
     def _forget(self) -> None:
         self._known.clear()
+        self._prints.clear()
         self._unlearned = dict(self.blocks)
 
 
@@ -236,42 +229,47 @@ def _reaches(block: Block, keys: Sequence[bytes]) -> bool:
     return keys[bisect_left(keys, block.low)] <= block.high
 
 
-class _Filter:
-    """A Bloom filter of at least 64 bits an id and 8 probes: at most 4 false positives in 10^8.
+class _Hashes:
+    """The 64-bit hashes of ids, in tables with open addressing: 11 to 21 bytes an id.
 
-    It must be that rare, because a false positive of a random id costs a look into every block.
+    Two of 10^7 ids share a hash once in 10^5 streams; that costs a look into the blocks, no more.
     """
 
-    _PROBES = 8
+    def __init__(self, items: int) -> None:
+        self._tables: list[array[int]] = []
+        self._start(items)
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self._mask = (1 << (64 * capacity - 1).bit_length()) - 1
-        self._bits = bytearray((self._mask + 1) // 8)
-        self._added = 0
+    def add(self, ids: Collection[ItemId]) -> None:
+        if len(ids) > self._room:
+            self._start(max(len(ids), len(self._tables[-1])))
+        self._room -= len(ids)
+        table, mask = self._tables[-1], len(self._tables[-1]) - 1
+        for hashed in _hashes(ids):
+            slot = hashed & mask
+            while table[slot]:
+                slot = slot + 1 & mask
+            table[slot] = hashed or 1  # 0 marks a free slot
 
-    @property
-    def is_full(self) -> bool:
-        return self._added >= self.capacity
+    def holding(self, ids: Collection[ItemId]) -> set[ItemId]:
+        """Those of the ids whose hash is in a table."""
+        return {i for table in self._tables for i in _found(table, ids)}
 
-    def add(self, ids: Iterable[ItemId]) -> None:
-        bits, mask = self._bits, self._mask
-        for item_id in ids:
-            # A tuple's hash mixes its element's: the hash of an int is the int itself.
-            probe = hash((item_id,)) & 0xFFFF_FFFF_FFFF_FFFF
-            step = probe >> 32 | 1
-            for _ in range(self._PROBES):
-                bit = probe & mask
-                bits[bit >> 3] |= 1 << (bit & 7)
-                probe += step
-            self._added += 1
+    def _start(self, items: int) -> None:
+        slots = 1 << (items * 4 // 3).bit_length()
+        self._tables.append(array("q", bytes(8)) * slots)
+        self._room = slots * 3 // 4
 
-    def may_hold(self, item_id: ItemId) -> bool:
-        probe = hash((item_id,)) & 0xFFFF_FFFF_FFFF_FFFF
-        step = probe >> 32 | 1
-        for _ in range(self._PROBES):
-            bit = probe & self._mask
-            if not self._bits[bit >> 3] >> (bit & 7) & 1:
-                return False
-            probe += step
-        return True
+
+def _hashes(ids: Iterable[ItemId]) -> Iterator[int]:
+    return map(hash, zip(ids, strict=False))  # a tuple's hash mixes; an int's own is the int
+
+
+def _found(table: array[int], ids: Collection[ItemId]) -> Iterator[ItemId]:
+    mask = len(table) - 1
+    for item_id, hashed in zip(ids, _hashes(ids), strict=True):
+        slot = hashed & mask
+        while stored := table[slot]:
+            if stored == (hashed or 1):
+                yield item_id
+                break
+            slot = slot + 1 & mask

@@ -8,7 +8,7 @@ Ids stay raw, so they can be listed and searched; real ids compress to a few byt
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from operator import sub
 from sys import byteorder
@@ -23,6 +23,7 @@ __all__ = [
     "FINGERPRINT_BYTES",
     "Block",
     "Segment",
+    "merge",
     "order_key",
     "pack",
     "unpack",
@@ -74,15 +75,7 @@ def pack(entries: Mapping[ItemId, bytes | None]) -> list[Segment]:
 
     Numbers and text never share a segment: their order and their coding differ.
     """
-    runs: list[Sequence[ItemId]]
-    try:
-        runs = [sorted(entries)]
-    except TypeError:  # numbers and text have no order
-        runs = [
-            sorted(i for i in entries if isinstance(i, int)),
-            sorted(i for i in entries if isinstance(i, str)),
-        ]
-    return [_pack_block(block, entries) for ids in runs for block in _blocks(ids)]
+    return [_framed(run) for run in _runs(entries)]
 
 
 def unpack(payload: bytes, what: str) -> dict[ItemId, bytes | None]:
@@ -95,25 +88,70 @@ def unpack(payload: bytes, what: str) -> dict[ItemId, bytes | None]:
 
 def unpack_raw(raw: bytes, what: str) -> dict[ItemId, bytes | None]:
     """``unpack`` for what was in the frame."""
+    return _entries(_stored(raw, what), what)
+
+
+def merge(
+    stored: Iterable[tuple[str, bytes]], newest: Mapping[ItemId, bytes | None]
+) -> list[Segment]:
+    """Merge stored segments (what each is, and its payload; oldest first) and newer entries.
+
+    Ids that grow with time lie in segments that follow each other: those are strung together as
+    they are. Others are sorted anew.
+    """
+    frames = ((what, decode_frame(payload, what=what)) for what, payload in stored)
+    named = [(what, _stored(frame.raw, what)) for what, frame in frames]
     try:
-        return _unpack(raw, what)
-    except (ValueError, IndexError) as error:
-        raise CorruptRecord(f"{what}: these are not ids ({error}). Run verify.") from error
+        strung = _strung([*(run for _, run in named), *_runs(newest)])
+    except UnicodeDecodeError:
+        strung = None  # damaged: decoding them one by one tells which
+    if strung is not None:
+        return [_framed(run) for run in strung]
+    merged: dict[ItemId, bytes | None] = {}
+    for what, run in named:
+        merged.update(_entries(run, what))
+    return pack({**merged, **newest})
 
 
-def _unpack(raw: bytes, what: str) -> dict[ItemId, bytes | None]:
-    kind, marked, body = raw[:1], raw[1:2], raw[2:]
-    if kind not in (b"i", b"s") or marked not in (_PLAIN, _WITH_FINGERPRINTS):
-        raise ValueError(f"they begin with {raw[:2]!r}")
-    count = int.from_bytes(body[:4], "little")
-    prints_at = len(body) - (count * FINGERPRINT_BYTES if marked == _WITH_FINGERPRINTS else 0)
-    coded = body[4:prints_at]
-    ids: Sequence[ItemId] = _decode_numbers(coded) if kind == b"i" else coded.decode().split("\0")
-    if len(ids) != count:
-        raise CorruptRecord(f"{what}: {count} ids were stored, {len(ids)} were read. Run verify.")
-    if marked == _PLAIN:
-        return dict.fromkeys(ids)
-    return dict(zip(ids, _decode_prints(body[prints_at:]), strict=True))
+class _Run(NamedTuple):
+    """Sorted ids of one type, coded, and their fingerprints, if any of them has one."""
+
+    kind: bytes
+    items: int
+    coded: bytes
+    prints: bytes
+
+    @property
+    def first(self) -> ItemId:
+        if self.kind == b"i":
+            return _signed(int.from_bytes(self.coded[:8], "little"))
+        return self.coded[: self.coded.find(b"\0") % (len(self.coded) + 1)].decode()
+
+    @property
+    def last(self) -> ItemId:
+        if self.kind == b"i":
+            return sum(_deltas(self.coded)[1:], int(self.first))
+        return self.coded[self.coded.rfind(b"\0") + 1 :].decode()
+
+
+def _runs(entries: Mapping[ItemId, bytes | None]) -> list[_Run]:
+    sorts: list[Sequence[ItemId]]
+    try:
+        sorts = [sorted(entries)]
+    except TypeError:  # numbers and text have no order
+        sorts = [
+            sorted(i for i in entries if isinstance(i, int)),
+            sorted(i for i in entries if isinstance(i, str)),
+        ]
+    return [_run(block, entries) for ids in sorts for block in _blocks(ids)]
+
+
+def _run(ids: Sequence[ItemId], entries: Mapping[ItemId, bytes | None]) -> _Run:
+    kind = b"i" if isinstance(ids[0], int) else b"s"
+    coded = _encode_numbers(ids) if kind == b"i" else "\0".join(ids).encode()  # type: ignore[arg-type]
+    prints = list(map(entries.__getitem__, ids)) if any(entries.values()) else []
+    marks = b"".join(p or _NO_FINGERPRINT for p in prints) if any(prints) else b""
+    return _Run(kind, len(ids), coded, marks)
 
 
 def _blocks(ids: Sequence[ItemId]) -> Iterator[Sequence[ItemId]]:
@@ -121,22 +159,75 @@ def _blocks(ids: Sequence[ItemId]) -> Iterator[Sequence[ItemId]]:
         yield ids[start : start + BLOCK_ITEMS]
 
 
-def _pack_block(ids: Sequence[ItemId], entries: Mapping[ItemId, bytes | None]) -> Segment:
-    prints = list(map(entries.__getitem__, ids)) if any(entries.values()) else []
-    plain = not any(prints)
-    kind = b"i" if isinstance(ids[0], int) else b"s"
-    coded = _encode_numbers(ids) if kind == b"i" else "\0".join(ids).encode()  # type: ignore[arg-type]
-    raw = b"".join(
-        (
-            kind,
-            _PLAIN if plain else _WITH_FINGERPRINTS,
-            len(ids).to_bytes(4, "little"),
-            coded,
-            b"" if plain else b"".join(p or _NO_FINGERPRINT for p in prints),
-        )
-    )
+def _framed(run: _Run) -> Segment:
+    marked = _WITH_FINGERPRINTS if run.prints else _PLAIN
+    head = (run.kind, marked, run.items.to_bytes(4, "little"))
+    raw = b"".join((*head, run.coded, run.prints))
     payload = encode_frame(raw, level=_SEGMENT_LEVEL)
-    return Segment(len(ids), order_key(ids[0]), order_key(ids[-1]), len(raw), payload)
+    return Segment(run.items, order_key(run.first), order_key(run.last), len(raw), payload)
+
+
+def _stored(raw: bytes, what: str) -> _Run:
+    if raw[:1] not in (b"i", b"s") or raw[1:2] not in (_PLAIN, _WITH_FINGERPRINTS):
+        raise CorruptRecord(f"{what}: these are not ids (they begin with {raw[:2]!r}). Run verify.")
+    count = int.from_bytes(raw[2:6], "little")
+    prints_at = len(raw) - (count * FINGERPRINT_BYTES if raw[1:2] == _WITH_FINGERPRINTS else 0)
+    run = _Run(raw[:1], count, raw[6 : max(6, prints_at)], raw[prints_at:])
+    found = len(run.coded) / 8 if run.kind == b"i" else run.coded.count(b"\0") + 1
+    if prints_at < 6 or found != count:
+        raise CorruptRecord(
+            f"{what}: these are not ids ({count} were stored, not {found:g}). Run verify."
+        )
+    return run
+
+
+def _entries(run: _Run, what: str) -> dict[ItemId, bytes | None]:
+    try:
+        ids = _decoded(run)
+        if not run.prints:
+            return dict.fromkeys(ids)
+        return dict(zip(ids, _decode_prints(run.prints), strict=True))
+    except (ValueError, IndexError) as error:
+        raise CorruptRecord(f"{what}: these are not ids ({error}). Run verify.") from error
+
+
+def _decoded(run: _Run) -> Sequence[ItemId]:
+    return _decode_numbers(run.coded) if run.kind == b"i" else run.coded.decode().split("\0")
+
+
+def _strung(runs: Sequence[_Run]) -> list[_Run] | None:
+    """The runs strung together, if they are of one kind and none overlaps another; else None."""
+    if len({(run.kind, bool(run.prints)) for run in runs}) > 1:
+        return None
+    runs = sorted(runs, key=lambda run: run.first)
+    lasts = [run.last for run in runs]
+    if any(last >= run.first for last, run in zip(lasts, runs[1:], strict=False)):  # type: ignore[operator]
+        return None
+    groups: list[list[_Run]] = []
+    room = 0
+    for index, run in enumerate(runs):
+        if run.items > room:
+            groups.append([run])
+            room = BLOCK_ITEMS - run.items
+        else:
+            groups[-1].append(_following(run, lasts[index - 1]))
+            room -= run.items
+    return [_joined(group) for group in groups]
+
+
+def _following(run: _Run, last: ItemId) -> _Run:
+    """The run as it stands behind another one, which ends with ``last``."""
+    if run.kind == b"s":
+        return run
+    step = int(run.first) - int(last)
+    return run._replace(coded=step.to_bytes(8, "little") + run.coded[8:])
+
+
+def _joined(runs: Sequence[_Run]) -> _Run:
+    separator = b"" if runs[0].kind == b"i" else b"\0"
+    coded = separator.join(run.coded for run in runs)
+    prints = b"".join(run.prints for run in runs)
+    return _Run(runs[0].kind, sum(run.items for run in runs), coded, prints)
 
 
 def _encode_numbers(ids: Sequence[ItemId]) -> bytes:
@@ -149,11 +240,19 @@ def _encode_numbers(ids: Sequence[ItemId]) -> bytes:
 
 
 def _decode_numbers(coded: bytes) -> list[ItemId]:
+    deltas = _deltas(coded)
+    return list(accumulate(islice(deltas, 1, None), initial=_signed(deltas[0])))
+
+
+def _deltas(coded: bytes) -> array[int]:
     deltas = array("Q", coded)
     if byteorder == "big":
         deltas.byteswap()
-    first = deltas[0] - (1 << 64) if deltas[0] >> 63 else deltas[0]
-    return list(accumulate(islice(deltas, 1, None), initial=first))
+    return deltas
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >> 63 else number
 
 
 def _decode_prints(coded: bytes) -> Iterator[bytes | None]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from belaypin.ids import ItemId
 from belaypin.membership import Membership
 from belaypin.program import Program, Statement
-from belaypin.segments import BLOCK_ITEMS, Block, Segment, pack, unpack
+from belaypin.segments import BLOCK_ITEMS, Block, Segment, merge, pack, unpack
 
 __all__ = ["FAN_OUT", "Appended", "append", "refresh", "resolve"]
 
@@ -43,7 +43,7 @@ def resolve(
 ) -> Program[None]:
     """Read what must be read for ``membership`` to be exact about these ids."""
     wanted = membership.doubtful(ids, with_content=with_content)
-    blocks = membership.holding(wanted)
+    blocks = [] if membership.is_screened else membership.holding(wanted)
     while membership.make_room(blocks):
         wanted = membership.doubtful(ids, with_content=with_content)
         blocks = membership.holding(wanted)
@@ -79,15 +79,14 @@ def append(
     done = Appended(membership.head_seq)
     if not entries:
         return done
-    level, merged = 0, entries
+    level = 0
+    stored: list[tuple[str, bytes]] = []
     while _is_crowded(membership, level):
-        older: dict[ItemId, bytes | None] = {}
-        for seq, payload in (yield from _take(key_id, generation, level)):
-            older.update(unpack(payload, _named(key_id, seq)))
-            done.removed.append(seq)
-        merged = {**older, **merged}
+        taken = yield from _take(key_id, generation, level)
+        done.removed += [seq for seq, _ in taken]
+        stored = [*((_named(key_id, seq), payload) for seq, payload in taken), *stored]
         level += 1
-    for segment in pack(merged):
+    for segment in merge(stored, entries) if stored else pack(entries):
         done.head_seq += 1
         yield _insert(key_id, done.head_seq, generation, level, segment, token)
         done.added.append(Block(done.head_seq, level, segment.items, segment.low, segment.high))

@@ -20,6 +20,7 @@ _TITLES = {
     "skip": "Skip rate: a second run over the same data, the ledger read anew (500 a page)",
     "growth": "Growth: the tax further along one stream (500 a page)",
     "fixed": "Fixed costs",
+    "recovery": "Recovery: planning in a store in which one entity in a hundred is open",
 }
 
 

@@ -236,10 +236,12 @@ class _Run:
         return self._closing(step, "lapsed" if done else "taken")
 
     async def _repair(self, step: Step) -> Outcome:
-        if step.finding == recovery.UNREADABLE and step.key is not None:
-            done = await self._do(recovery.close_windows(step.key, self._store._actor))
-            return self._closing(step, "repaired" if done else "taken")
-        return self._closing(step, "left", "belaypin can't repair this alone")
+        done: bool | None = None
+        if step.key is not None:
+            done = await self._do(recovery.repair(step.key, step.finding, self._store._actor))
+        if done is None:
+            return self._closing(step, "left", "belaypin can't repair this without loss")
+        return self._closing(step, "repaired" if done else "taken")
 
     def _closing(self, step: Step, result: Result, error: str | None = None) -> Outcome:
         """The outcome of a step that is not done again in this call."""

@@ -18,7 +18,7 @@ import msgspec
 from belaypin.codec import decode_frame, load_state
 from belaypin.errors import BelaypinError, CorruptRecord, SchemaTooNew, UsageError
 from belaypin.keys import Key
-from belaypin.programs.pages import OpenWindow
+from belaypin.programs.pages import NO_WINDOWS, OpenWindow
 from belaypin.programs.upkeep import CoverageRow, KeyRow, LeaseRow, Name, OperationRow, Orphans
 from belaypin.reports import Finding
 from belaypin.times import MAX_US, MIN_US
@@ -310,6 +310,14 @@ def _check_windows(row: KeyRow, key: Key | None) -> Iterator[Finding]:
             problem,
             "Stop its workers, then set progress = '{}' in this row: the window begins again at "
             "its first page, and the ledger knows the items that are committed.",
+        )
+    elif (row.progress != NO_WINDOWS) != bool(row.is_open):
+        yield error(
+            "open-flag",
+            key,
+            "open windows",
+            f"Its is_open is {row.is_open}, which its open windows are not: plans go by it.",
+            "Pass this report to store.plan(findings=...), and that plan to store.recover.",
         )
 
 

@@ -21,7 +21,6 @@ __all__ = [
     "NOBODY",
     "UNREADABLE",
     "Facts",
-    "close_windows",
     "fence",
     "lapse",
     "plan",
@@ -30,6 +29,7 @@ __all__ = [
     "quarantine",
     "read",
     "readmit",
+    "repair",
 ]
 
 MOST_ENTITIES = 100_000
@@ -173,16 +173,15 @@ def prioritise(key: Key, priority: int) -> Program[None]:
     yield Statement("recovery.prioritise", {"key_id": key_id, "priority": priority})
 
 
-def close_windows(key: Key, actor: str) -> Program[bool]:
-    """Close the windows of a stream if they can't be read: False if they can."""
-    rows = yield Statement("recovery.stream", checkpoints.named(key))
-    if not rows or _roles(rows[0][1]) is not None:
-        return False
-    key_id, progress = rows[0]
-    closed = yield Statement("recovery.close", {"key_id": key_id, "progress": progress})
-    if closed:
-        yield from audit.note(actor, "repair", key, {"finding": UNREADABLE, "was": f"{progress}"})
-    return bool(closed)
+def repair(key: Key, finding: str | None, actor: str) -> Program[bool | None]:
+    """Repair what can be repaired without loss: whether it was damaged still; None: it can't be."""
+    if finding == UNREADABLE:
+        return (yield from _close_windows(key, actor))
+    if finding == "open-flag":
+        return (yield from _turn(key, actor))
+    if finding == "state-corrupt":
+        return (yield from _restore_state())
+    return None
 
 
 def fence(step: Step, dead_owner: str | None) -> Program[bool]:
@@ -208,6 +207,34 @@ def progressed(key: Key) -> Program[bool]:
     """Whether anything was committed in the entity since its lease was last taken."""
     key_id = yield from checkpoints.find(key)
     return key_id is not None and (yield from runs.has_progressed(key_id))
+
+
+def _close_windows(key: Key, actor: str) -> Program[bool]:
+    """Close the windows of a stream if they can't be read, and have its work run again."""
+    rows = yield Statement("recovery.stream", checkpoints.named(key))
+    if not rows or _roles(rows[0][1]) is not None:
+        return False
+    key_id, progress, entity_id, role = rows[0]
+    if role is not None:  # of the newest lease: whose windows they were can't be read
+        yield from runs.due(entity_id, role, f"the open windows of {key} could not be read")
+    closed = yield Statement("recovery.close", {"key_id": key_id, "progress": progress})
+    if closed:
+        yield from audit.note(actor, "repair", key, {"finding": UNREADABLE, "was": f"{progress}"})
+    return bool(closed)
+
+
+def _turn(key: Key, actor: str) -> Program[bool]:
+    key_id = yield from checkpoints.find(key)
+    if key_id is not None:
+        yield Statement("stream.turn", {"key_id": key_id})
+        yield from audit.note(actor, "repair", key, {"finding": "open-flag"})
+    return key_id is not None
+
+
+def _restore_state() -> Program[bool | None]:
+    """The seam for a history of states: fall back to the newest version that can be read."""
+    yield from ()
+    return None
 
 
 def _entities(rows: Rows) -> list[Entity]:

@@ -12,7 +12,7 @@ from belaypin.programs.leases import Fence, Holder
 from belaypin.retry import Retry
 from belaypin.times import duration_us
 
-__all__ = ["Failure", "begin", "clear", "ended", "failed", "has_progressed", "interrupted"]
+__all__ = ["Failure", "begin", "clear", "due", "ended", "failed", "has_progressed", "interrupted"]
 
 _MAX_CHARS = 8_000
 _STORES_OWN = (StoreBusy, StoreFull, StoreUnavailable)
@@ -72,17 +72,19 @@ def failed(fence: Fence, failure: Failure) -> Program[None]:
     rows = yield Statement("run.progress", {"key_id": fence.key_id})
     before, has_progressed = rows[0] if rows else (0, 0)
     failures = 1 if has_progressed else before + 1
-    yield Statement(
-        "run.failed",
-        {
-            "key_id": fence.key_id,
-            "role": fence.role,
-            "failures": failures,
-            "error": _storable(failure.text[:_MAX_CHARS]),
-            "traceback": _storable(failure.traceback[-_MAX_CHARS:]),  # its end says the most
-            "delay_us": failure.delay_us(failures),
-        },
+    yield from _note(
+        fence.key_id,
+        fence.role,
+        failures,
+        failure.text,
+        failure.traceback,
+        failure.delay_us(failures),
     )
+
+
+def due(key_id: int, role: str, why: str) -> Program[None]:
+    """Have a role's work run again at once, for a reason that is no failure of its own."""
+    yield from _note(key_id, role, 1, why, "", 0)
 
 
 def has_progressed(key_id: int) -> Program[bool]:
@@ -94,6 +96,22 @@ def has_progressed(key_id: int) -> Program[bool]:
 def clear(key_id: int) -> Program[None]:
     """Forget failures, deaths and quarantine."""
     yield Statement("run.clear", {"key_id": key_id})
+
+
+def _note(
+    key_id: int, role: str, failures: int, error: str, traceback: str, delay_us: int | None
+) -> Program[None]:
+    yield Statement(
+        "run.failed",
+        {
+            "key_id": key_id,
+            "role": role,
+            "failures": failures,
+            "error": _storable(error[:_MAX_CHARS]),
+            "traceback": _storable(traceback[-_MAX_CHARS:]),  # its end says the most
+            "delay_us": delay_us,
+        },
+    )
 
 
 def _storable(text: str) -> str:

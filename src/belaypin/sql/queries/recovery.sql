@@ -75,9 +75,11 @@ WHERE key_id = :key_id AND progress = :progress
 RETURNING key_id;
 
 -- name: recovery.stream
-SELECT key_id, progress
-FROM belaypin_checkpoint
-WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
+SELECT k.key_id, k.progress, e.key_id,
+       (SELECT l.role FROM belaypin_lease AS l WHERE l.key_id = e.key_id ORDER BY l.acquired_us DESC LIMIT 1) AS role
+FROM belaypin_checkpoint AS k
+LEFT JOIN belaypin_checkpoint AS e ON e.pipeline = k.pipeline AND e.entity = k.entity AND e.stream = ''
+WHERE k.pipeline = :pipeline AND k.entity = :entity AND k.stream = :stream;
 
 -- name: recovery.lapse
 UPDATE belaypin_operation

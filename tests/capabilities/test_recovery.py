@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import belaypin
 from belaypin import Fenced, Key, Retry, UsageError
-from tests.capabilities.sites import Awaited, Colour, FixedClock, Site
+from tests.capabilities.sites import MEMORY, Awaited, Colour, Database, FixedClock, Site
 
 PAGES = 4
 PER_PAGE = 3
-FILES = ["file", "postgres"]
 TABLES = (
     "belaypin_checkpoint",
     "belaypin_lease",
@@ -118,9 +118,24 @@ class Mine:
         return {t: sorted(await self.site.query(f"SELECT * FROM {t}"), key=repr) for t in TABLES}
 
 
-@pytest.fixture
-async def mine(site: Site) -> Mine:
-    return await Mine(site).open()
+CASES: tuple[tuple[Database, Colour], ...] = (
+    ("file", "sync"),
+    ("memory", "async"),
+    ("postgres", "async"),
+    ("postgres", "sync"),
+)
+
+
+@pytest.fixture(params=CASES[:3], ids="-".join)
+async def mine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Mine]:
+    """The store of this module's tests: every database and either colour, not every pair of them."""
+    database, colour = request.param
+    url = f"sqlite:///{tmp_path}/store.db" if database == "file" else MEMORY
+    if database == "postgres":
+        url = request.getfixturevalue("postgres_url")
+    site = Site(url, colour)
+    yield await Mine(site).open()
+    await site.close()
 
 
 ALL = list(range(PAGES * PER_PAGE))
@@ -424,16 +439,12 @@ async def test_an_error_of_one_step_stops_no_other(mine: Mine) -> None:
     failed = next(o for o in report.outcomes if o.result == "failed")
     assert failed.error == "ZeroDivisionError: in the middle"
     assert shape(report.left) == [("wait", "user:1")]
-    assert report.left.steps[0].due_at == mine_at(mine, 600)
+    assert report.left.steps[0].due_at == datetime.fromtimestamp(
+        mine.clock.us / 1_000_000 + 600, UTC
+    )
     mine.clock.advance(601)
     assert (await mine.recover(mine.finish)).counts == {"done": 1}
     assert (await mine.recover(mine.finish)).counts == {}
-
-
-def mine_at(mine: Mine, seconds: float) -> Any:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(mine.clock.us / 1_000_000 + seconds, UTC)
 
 
 async def test_what_fails_again_and_again_is_put_aside_and_can_be_readmitted(mine: Mine) -> None:
@@ -579,9 +590,8 @@ async def test_usage(mine: Mine) -> None:
 # --- what a page pays -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("database", ["postgres"])
-@pytest.mark.parametrize("colour", ["sync"])
-async def test_a_page_changes_no_indexed_column(mine: Mine, colour: Colour) -> None:
+@pytest.mark.parametrize("mine", CASES[3:], ids="-".join, indirect=True)
+async def test_a_page_changes_no_indexed_column(mine: Mine) -> None:
     """Between the first page of a window and its last every update of the row is a cheap one."""
     async with mine.store.lease("a", "user:1") as lease:
         await mine.pages(lease, 1)

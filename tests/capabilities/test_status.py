@@ -87,9 +87,10 @@ def fill(rows: Rows) -> list[str]:
             counts = ", ".join(str(one[n]) for n in ("items", "skipped", "changed", "late"))
             sql.append(
                 "INSERT INTO belaypin_checkpoint (key_id, pipeline, entity, stream, items, skipped,"
-                " changed, late, completed_us, progress, created_us, updated_us) VALUES"
+                " changed, late, completed_us, progress, is_open, created_us, updated_us) VALUES"
                 f" ({key_id}, '{pipeline}', '{entity}', '{stream}', {counts},"
-                f" {_sql(one['completed_us'])}, '{one['progress']}', 1, 1)"
+                f" {_sql(one['completed_us'])}, '{one['progress']}',"
+                f" {int(one['progress'] != '{}')}, 1, 1)"
             )
             ends = one["coverage"]
             for start, end in zip(ends[::2], ends[1::2], strict=True):
@@ -245,7 +246,7 @@ async def test_the_words_of_a_life(site: Site) -> None:
     key, stream = Key("a", "1"), Key("a", "1", "posts")
 
     async def words() -> tuple[str, str, str]:
-        return tuple([(await store.status(k)).status for k in ("a", key, stream)])  # type: ignore[return-value]
+        return tuple([(await store.status(k)).status for k in ("a", key, stream)])
 
     assert await words() == ("absent", "absent", "absent")
     lease = store.lease("a", "1")

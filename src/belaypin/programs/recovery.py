@@ -10,7 +10,7 @@ import msgspec
 
 from belaypin.keys import Key
 from belaypin.plan import Plan, Step, StepKind
-from belaypin.program import Program, Rows, Statement
+from belaypin.program import Program, Rows, SqlValue, Statement
 from belaypin.programs import audit, checkpoints, leases, runs
 from belaypin.programs.pages import OpenWindow
 from belaypin.programs.upkeep import Scope
@@ -32,10 +32,9 @@ __all__ = [
     "repair",
 ]
 
-MOST_ENTITIES = 100_000
-"""As many are read for one plan, the most important first."""
+MOST_ROWS = 100_000
+"""As many of each sort are read for one plan, the most important first."""
 
-_MOST_OPERATIONS = 100_000
 _SAMPLE = 1_000
 UNREADABLE = "window-unreadable"
 NOBODY = "nobody"
@@ -91,7 +90,8 @@ class Entity:
 
     def __init__(self, row: tuple[Any, ...]) -> None:
         pipeline, entity, self.priority, self.failures, self.failed_us, *rest = row
-        self.failed_role, self.error, self.next_try_us, self.runs, self.busy_us, self.deaths = rest
+        self.failed_role, self.error, self.next_try_us, self.runs, self.busy_us = rest
+        self.deaths = 0
         self.key = Key(pipeline, entity)
         self.leases: dict[str, Lease] = {}
         self.streams: dict[str, tuple[str, int | None]] = {}
@@ -102,11 +102,15 @@ def read(pipeline: str | None, deaths: int) -> Program[Facts]:
     now_us = (yield Statement("clock.now"))[0][0]
     first, last = Scope.of(pipeline, None)
     here = {"pipeline": first[0], "last_pipeline": last[0]}
-    work = yield Statement("recovery.work", {**here, "deaths": deaths, "most": MOST_ENTITIES + 1})
-    entities = _entities(work)
+    yield Statement("recovery.begin")
+    most: dict[str, SqlValue] = {**here, "most": MOST_ROWS + 1}
+    windows = yield Statement("recovery.open", most)
+    leased = yield Statement("recovery.leased", {**most, "deaths": deaths})
+    failing = yield Statement("recovery.failing", most)
+    entities = _entities(windows, leased, failing)
     operations: Rows = ()
     if pipeline is None:
-        operations = yield Statement("recovery.operations", {"most": _MOST_OPERATIONS + 1})
+        operations = yield Statement("recovery.operations", {"most": MOST_ROWS + 1})
     quarantined = yield Statement("recovery.quarantined", here)
     typical_us: dict[str, int] = {}
     for name in sorted({e.key.pipeline for e in entities if not e.runs}):
@@ -116,11 +120,11 @@ def read(pipeline: str | None, deaths: int) -> Program[Facts]:
     return Facts(
         now_us,
         pipeline,
-        entities[:MOST_ENTITIES],
-        operations[:_MOST_OPERATIONS],
+        entities,
+        operations,
         quarantined[0][0],
         typical_us,
-        len(entities) <= MOST_ENTITIES and len(operations) <= _MOST_OPERATIONS,
+        max(map(len, (windows, leased, failing, operations))) <= MOST_ROWS,
     )
 
 
@@ -237,17 +241,20 @@ def _restore_state() -> Program[bool | None]:
     return None
 
 
-def _entities(rows: Rows) -> list[Entity]:
+def _entities(windows: Rows, leased: Rows, failing: Rows) -> list[Entity]:
     entities: dict[int, Entity] = {}
-    for key_id, *row in rows:
-        entity = entities.get(key_id)
+    for row in (*windows, *leased, *failing):
+        entity = entities.get(row[0])
         if entity is None:
-            entity = entities[key_id] = Entity(tuple(row[:11]))
-        role, owner, token, ttl_us, expires_us, stream, progress, head_us = row[11:]
+            entity = entities[row[0]] = Entity(row[1:11])
+        role, *lease = row[11:16]
         if role is not None:
-            entity.leases[role] = Lease(owner, token, ttl_us, expires_us)
-        if stream is not None:
-            entity.streams[stream] = progress, head_us
+            entity.leases[role] = Lease(*lease)
+    for row in windows:
+        stream, progress, head_us = row[16:]
+        entities[row[0]].streams[stream] = progress, head_us
+    for row in leased:
+        entities[row[0]].deaths = row[16]
     return list(entities.values())
 
 

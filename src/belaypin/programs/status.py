@@ -6,7 +6,6 @@ from typing import Any
 
 from belaypin.keys import Key
 from belaypin.program import Program, Row, Rows, Statement
-from belaypin.programs.pages import NO_WINDOWS
 from belaypin.programs.upkeep import Scope
 from belaypin.status import Status, StatusWord, worst
 from belaypin.times import from_us
@@ -18,7 +17,8 @@ def read(key: Key) -> Program[Status]:
     """How the Key stands. The statements are of one snapshot if the transaction is."""
     now_us = (yield Statement("clock.now"))[0][0]
     whole = Scope.of(key.pipeline, key.entity or None).params()
-    rows = yield Statement("status.entities", whole)
+    yield Statement("recovery.begin")
+    busy = yield Statement("status.busy", whole)
     own = yield Statement(
         "status.own", {"pipeline": key.pipeline, "entity": key.entity, "stream": key.stream}
     )
@@ -30,51 +30,58 @@ def read(key: Key) -> Program[Status]:
     if key.entity and own:
         fields |= _own(own[0])
     if key.stream:
-        fields |= _stream(rows, own)
+        fields |= _stream(busy, own)
     else:
-        fields |= _rolled_up(key, rows, is_stored=bool(own))
+        fields |= yield from _rolled_up(key, busy, is_stored=bool(own))
     return Status(key=key, at=from_us(now_us), **fields)
 
 
-def _rolled_up(key: Key, rows: Rows, *, is_stored: bool) -> dict[str, Any]:
-    """The sums over entities, which come as groups that share their two words."""
-    entities: dict[str, int] = {}
+def _rolled_up(key: Key, busy: Rows, *, is_stored: bool) -> Program[dict[str, Any]]:
+    """The sums over rows; the words of the entities that are busy, and of those that are not."""
+    whole = Scope.of(key.pipeline, key.entity or None).params()
+    sums = (yield Statement("status.rows", whole))[0]
+    entities, total, complete, own_complete, windows, *counts = sums
+    words: dict[str, int] = {}
     streams: dict[str, int] = {}
-    sums = [0] * 6
-    for word, begun_word, count, total, complete, begun, *counts in rows:
-        _add(entities, word, count)
+    for word, begun_word, count, begun, _ in busy:
+        _add(words, word, count)
         _add(streams, begun_word, begun)
-        _add(streams, "complete", complete)
-        _add(streams, "open", total - complete - begun)
-        sums = [a + b for a, b in zip(sums, counts, strict=True)]
-    names = ("open_windows", "live_leases", "items", "skipped", "changed", "late")
-    word = worst(entities)
+    finished = 0
+    if complete or own_complete:
+        finished = (yield Statement("status.complete", whole))[0][0]
+    _add(words, "open", entities - sum(row[2] for row in busy) - finished)
+    _add(words, "complete", finished)
+    _add(streams, "open", total - complete - sum(row[3] for row in busy))
+    _add(streams, "complete", complete)
+    is_there = is_stored or bool(total)
+    status: StatusWord = worst(words) if words else "open" if is_there else "absent"
     return {
-        **dict(zip(names, sums, strict=True)),
-        "status": "open" if word == "absent" and is_stored else word,
-        "entities": {} if key.entity else _sorted(entities),
+        **dict(zip(("items", "skipped", "changed", "late"), counts, strict=True)),
+        "open_windows": windows,
+        "live_leases": sum(row[4] for row in busy),
+        "status": status,
+        "entities": {} if key.entity else _sorted(words),
         "streams": _sorted(streams),
     }
 
 
-def _stream(rows: Rows, own: Rows) -> dict[str, Any]:
+def _stream(busy: Rows, own: Rows) -> dict[str, Any]:
     """A stream's own row; the word of its entity where a window is open."""
-    live = sum(row[7] for row in rows)
+    live = sum(row[4] for row in busy)
     if not own:
         return {"status": "absent", "live_leases": live}
-    _, items, skipped, changed, late, completed_us, progress, *_ = own[0]
-    is_open = progress != NO_WINDOWS
+    _, items, skipped, changed, late, completed_us, is_open, *_ = own[0]
     word: StatusWord = "open"
     if completed_us is not None:
         word = "complete"
     elif is_open:
-        word = rows[0][1]
+        word = busy[0][1]
     counts = {"items": items, "skipped": skipped, "changed": changed, "late": late}
     return {
         **counts,
         "status": word,
         "streams": {word: 1},
-        "open_windows": int(is_open),
+        "open_windows": is_open,
         "live_leases": live,
     }
 

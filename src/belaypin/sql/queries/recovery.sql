@@ -1,43 +1,47 @@
 -- Recovery: what a plan reads, each part through an index that holds nothing but open work.
 
--- name: recovery.work
--- A row for each lease of each entity with an open window, a lease that was not released, or a failure
--- that is not over; and for each of its streams with an open window. The most important come first.
-WITH wanted AS (
-    SELECT e.key_id
-    FROM belaypin_checkpoint AS o
-    JOIN belaypin_checkpoint AS e ON e.pipeline = o.pipeline AND e.entity = o.entity AND e.stream = ''
-    WHERE o.is_open = 1
-    UNION
-    SELECT l.key_id
-    FROM belaypin_lease AS l
-    WHERE l.expires_us <> 0
-    UNION
-    SELECT f.key_id
-    FROM belaypin_checkpoint AS f
-    WHERE f.failed_us IS NOT NULL
-), picked AS (
-    SELECT e.key_id, e.pipeline, e.entity, e.priority, e.failures, e.failed_us, e.failed_role,
-           SUBSTR(e.error, 1, 500) AS error, e.next_try_us, e.runs, e.busy_us, e.idle_attempts, e.idle_mark
-    FROM wanted AS w
-    JOIN belaypin_checkpoint AS e ON e.key_id = w.key_id
-    WHERE e.pipeline >= :pipeline AND e.pipeline <= :last_pipeline AND e.quarantined_us IS NULL
-    ORDER BY e.priority DESC, e.key_id
-    LIMIT :most
-)
-SELECT e.key_id, e.pipeline, e.entity, e.priority, e.failures, e.failed_us, e.failed_role, e.error,
-       e.next_try_us, e.runs, e.busy_us,
+-- name: recovery.open
+-- Streams with an open window, each with its entity and every lease of that. The three statements that
+-- tell of entities begin with the same columns, and list the most important first.
+SELECT e.key_id, e.pipeline, e.entity, e.priority, e.failures, e.failed_us, e.failed_role,
+       SUBSTR(e.error, 1, 500) AS error, e.next_try_us, e.runs, e.busy_us,
+       l.role, l.owner, l.token, l.ttl_us, l.expires_us, o.stream, o.progress,
+       (SELECT MIN(v.end_us) FROM belaypin_coverage AS v
+        WHERE v.key_id = o.key_id AND v.generation = o.generation) AS head_us
+FROM belaypin_checkpoint AS o
+JOIN belaypin_checkpoint AS e ON e.pipeline = o.pipeline AND e.entity = o.entity AND e.stream = ''
+LEFT JOIN belaypin_lease AS l ON l.key_id = e.key_id
+WHERE o.is_open = 1 AND o.pipeline >= :pipeline AND o.pipeline <= :last_pipeline AND e.quarantined_us IS NULL
+ORDER BY e.priority DESC, e.key_id
+LIMIT :most;
+
+-- name: recovery.leased
+-- Leases that were not released, with how often workers died in a row before they committed anything:
+-- whether the last one did is seen by the sum that was noted when it began.
+SELECT e.key_id, e.pipeline, e.entity, e.priority, e.failures, e.failed_us, e.failed_role,
+       SUBSTR(e.error, 1, 500) AS error, e.next_try_us, e.runs, e.busy_us,
+       l.role, l.owner, l.token, l.ttl_us, l.expires_us,
        CASE WHEN e.idle_attempts < :deaths THEN 0
             WHEN e.idle_mark = (SELECT SUM(c.commits + c.version) FROM belaypin_checkpoint AS c
                                 WHERE c.pipeline = e.pipeline AND c.entity = e.entity)
-            THEN e.idle_attempts ELSE 0 END AS deaths,
-       l.role, l.owner, l.token, l.ttl_us, l.expires_us, o.stream, o.progress,
-       CASE WHEN o.key_id IS NOT NULL THEN (SELECT MIN(v.end_us) FROM belaypin_coverage AS v
-            WHERE v.key_id = o.key_id AND v.generation = o.generation) END AS head_us
-FROM picked AS e
-LEFT JOIN belaypin_lease AS l ON l.key_id = e.key_id
-LEFT JOIN belaypin_checkpoint AS o ON o.pipeline = e.pipeline AND o.entity = e.entity AND o.is_open = 1
-ORDER BY e.priority DESC, e.key_id;
+            THEN e.idle_attempts ELSE 0 END AS deaths
+FROM belaypin_lease AS l
+JOIN belaypin_checkpoint AS e ON e.key_id = l.key_id
+WHERE l.expires_us <> 0 AND e.pipeline >= :pipeline AND e.pipeline <= :last_pipeline
+  AND e.quarantined_us IS NULL
+ORDER BY e.priority DESC, e.key_id
+LIMIT :most;
+
+-- name: recovery.failing
+SELECT e.key_id, e.pipeline, e.entity, e.priority, e.failures, e.failed_us, e.failed_role,
+       SUBSTR(e.error, 1, 500) AS error, e.next_try_us, e.runs, e.busy_us,
+       l.role, l.owner, l.token, l.ttl_us, l.expires_us
+FROM belaypin_checkpoint AS e
+LEFT JOIN belaypin_lease AS l ON l.key_id = e.key_id AND l.role = e.failed_role
+WHERE e.failed_us IS NOT NULL AND e.pipeline >= :pipeline AND e.pipeline <= :last_pipeline
+  AND e.quarantined_us IS NULL
+ORDER BY e.priority DESC, e.key_id
+LIMIT :most;
 
 -- name: recovery.operations
 SELECT operation_id, status, owner, token, attempts, ttl_us, expires_us, SUBSTR(error, 1, 500)

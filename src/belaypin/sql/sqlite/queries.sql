@@ -8,3 +8,7 @@ SELECT 1;
 SELECT 1
 FROM sqlite_master
 WHERE type = 'table' AND name = 'belaypin_migration';
+
+-- name: recovery.begin
+-- SQLite looks each row up as it is.
+SELECT 1;

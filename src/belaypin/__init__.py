@@ -40,6 +40,8 @@ from belaypin.fingerprint import canonical, fingerprint
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
+from belaypin.message import Delivery, Message
+from belaypin.operation import Attempt, Operation
 from belaypin.records import (
     AuditEntry,
     Checkpoint,
@@ -89,6 +91,7 @@ __all__ = [
     "AsyncStore",
     "AsyncWindow",
     "AsyncWork",
+    "Attempt",
     "AuditEntry",
     "Batch",
     "BelaypinError",
@@ -98,6 +101,7 @@ __all__ = [
     "Clock",
     "Commit",
     "CorruptRecord",
+    "Delivery",
     "Explanation",
     "Fenced",
     "FetchError",
@@ -109,9 +113,11 @@ __all__ = [
     "Lease",
     "LeaseHeld",
     "Live",
+    "Message",
     "MissingDriver",
     "NotCommitted",
     "Once",
+    "Operation",
     "OperationRunning",
     "Original",
     "Outcome",

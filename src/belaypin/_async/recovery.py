@@ -232,7 +232,7 @@ class _Run:
     async def _operation(self, step: Step) -> Outcome:
         if step.owner is None:
             return self._closing(step, "left", "call store.once with this id to run it")
-        done = await self._do(recovery.lapse(step))
+        done = await self._do(recovery.lapse(step, _dead(step)))
         return self._closing(step, "lapsed" if done else "taken")
 
     async def _repair(self, step: Step) -> Outcome:

@@ -11,6 +11,8 @@ from belaypin._async.audit import AsyncAudit
 from belaypin._async.evolution import AsyncEvolution
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.lease import AsyncLease
+from belaypin._async.operations import AsyncOperations
+from belaypin._async.outbox import AsyncOutbox
 from belaypin._async.records import AsyncRecords, KeyLike
 from belaypin._async.recovery import AsyncRecovery
 from belaypin._async.upkeep import AsyncUpkeep
@@ -39,6 +41,8 @@ _STATES_PER_STEP = 100
 
 class AsyncStore(
     AsyncRecords,
+    AsyncOperations,
+    AsyncOutbox,
     AsyncUpkeep,
     AsyncRecovery,
     AsyncAudit,

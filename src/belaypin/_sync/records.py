@@ -20,7 +20,7 @@ from belaypin.ids import ItemId, check_new_ids, extract_ids
 from belaypin.keys import Key
 from belaypin.membership import Membership
 from belaypin.program import Program
-from belaypin.programs import checkpoints, coverage, ledger
+from belaypin.programs import checkpoints, coverage, ledger, outbox
 from belaypin.programs.checkpoints import CheckpointRow, OriginalRow
 from belaypin.records import Checkpoint, Interval, Original
 from belaypin.schema import Schema, read_as_stored, read_state, version_of
@@ -135,11 +135,14 @@ class Records(ABC):
         request: Any = None,
         ttl_s: Duration = 60,
         wait_s: Duration = 0,
+        result_ttl: Duration | None = None,
     ) -> Once:
         """Run something once under a stable id: ``with store.once("invoice:7") as op: if op: ...``.
 
         ``request`` (a JSON-like document) guards against one id for two different things:
         RequestMismatch. OperationRunning if another worker is at it and ``wait_s`` is over.
+        ``result_ttl``: for how long its result is kept once it is done (None: for ever). That it
+        was done is kept for ever in any case, so it is never run again; see ``result_expired``.
         """
         _check_operation_id(operation_id)
         return Once(
@@ -149,7 +152,12 @@ class Records(ABC):
             None if request is None else fingerprint(request),
             duration_us(ttl_s, "ttl_s"),
             duration_us(wait_s, "wait_s"),
+            None if result_ttl is None else duration_us(result_ttl, "result_ttl"),
         )
+
+    def send(self, topic: str, payload: object, *, key: str) -> bool:
+        """``tx.send`` in a transaction of its own or, when joined, in yours."""
+        return self._run(outbox.send(topic, payload, key))
 
     def _run(self, program: Program[T], *, write: bool = True) -> T:
         with self._open(write=write) as transaction:

@@ -233,7 +233,7 @@ class _Run:
     def _operation(self, step: Step) -> Outcome:
         if step.owner is None:
             return self._closing(step, "left", "call store.once with this id to run it")
-        done = self._do(recovery.lapse(step))
+        done = self._do(recovery.lapse(step, _dead(step)))
         return self._closing(step, "lapsed" if done else "taken")
 
     def _repair(self, step: Step) -> Outcome:

@@ -11,6 +11,8 @@ from belaypin._sync.audit import Audit
 from belaypin._sync.evolution import Evolution
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
+from belaypin._sync.operations import Operations
+from belaypin._sync.outbox import Outbox
 from belaypin._sync.records import KeyLike, Records
 from belaypin._sync.recovery import Recovery
 from belaypin._sync.upkeep import Upkeep
@@ -39,6 +41,8 @@ _STATES_PER_STEP = 100
 
 class Store(
     Records,
+    Operations,
+    Outbox,
     Upkeep,
     Recovery,
     Audit,

@@ -11,7 +11,7 @@ import msgspec
 from belaypin.keys import Key
 from belaypin.plan import Plan, Step, StepKind
 from belaypin.program import Program, Rows, SqlValue, Statement
-from belaypin.programs import audit, checkpoints, leases, runs
+from belaypin.programs import audit, checkpoints, leases, operations, runs
 from belaypin.programs.pages import OpenWindow
 from belaypin.programs.upkeep import Scope
 from belaypin.reports import Report
@@ -108,9 +108,9 @@ def read(pipeline: str | None, deaths: int) -> Program[Facts]:
     leased = yield Statement("recovery.leased", {**most, "deaths": deaths})
     failing = yield Statement("recovery.failing", most)
     entities = _entities(windows, leased, failing)
-    operations: Rows = ()
+    unfinished: Rows = ()
     if pipeline is None:
-        operations = yield Statement("recovery.operations", {"most": MOST_ROWS + 1})
+        unfinished = yield Statement("recovery.operations", {"most": MOST_ROWS + 1})
     quarantined = yield Statement("recovery.quarantined", here)
     typical_us: dict[str, int] = {}
     for name in sorted({e.key.pipeline for e in entities if not e.runs}):
@@ -121,10 +121,10 @@ def read(pipeline: str | None, deaths: int) -> Program[Facts]:
         now_us,
         pipeline,
         entities,
-        operations,
+        unfinished,
         quarantined[0][0],
         typical_us,
-        max(map(len, (windows, leased, failing, operations))) <= MOST_ROWS,
+        max(map(len, (windows, leased, failing, unfinished))) <= MOST_ROWS,
     )
 
 
@@ -197,14 +197,11 @@ def fence(step: Step, dead_owner: str | None) -> Program[bool]:
     return (yield from leases.fence_off(key_id, step.role, step.token, dead_owner))
 
 
-def lapse(step: Step) -> Program[bool]:
-    """Note that the attempt of an abandoned operation has failed, if it is still the same one."""
+def lapse(step: Step, dead_owner: str | None) -> Program[bool]:
+    """Count the attempt of an abandoned operation as failed, if it still is the same one."""
+    assert step.operation_id is not None
     error = f"abandoned: {step.owner} died, or stood still for longer than its time"
-    rows = yield Statement(
-        "recovery.lapse",
-        {"operation_id": step.operation_id, "token": step.token, "error": error},
-    )
-    return bool(rows)
+    return (yield from operations.lapse(step.operation_id, step.token, dead_owner, error))
 
 
 def progressed(key: Key) -> Program[bool]:

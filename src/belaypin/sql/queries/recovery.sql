@@ -85,12 +85,6 @@ FROM belaypin_checkpoint AS k
 LEFT JOIN belaypin_checkpoint AS e ON e.pipeline = k.pipeline AND e.entity = k.entity AND e.stream = ''
 WHERE k.pipeline = :pipeline AND k.entity = :entity AND k.stream = :stream;
 
--- name: recovery.lapse
-UPDATE belaypin_operation
-SET status = 'failed', error = :error, updated_us = {now_us}
-WHERE operation_id = :operation_id AND token = :token AND status = 'running'
-RETURNING token;
-
 -- name: recovery.prioritise
 UPDATE belaypin_checkpoint
 SET priority = :priority

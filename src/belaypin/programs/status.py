@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from belaypin.keys import Key
 from belaypin.program import Program, Row, Rows, Statement
@@ -17,47 +17,65 @@ def read(key: Key) -> Program[Status]:
     """How the Key stands. The statements are of one snapshot if the transaction is."""
     now_us = (yield Statement("clock.now"))[0][0]
     whole = Scope.of(key.pipeline, key.entity or None).params()
-    yield Statement("recovery.begin")
-    busy = yield Statement("status.busy", whole)
     own = yield Statement(
         "status.own", {"pipeline": key.pipeline, "entity": key.entity, "stream": key.stream}
     )
     one = (key.pipeline, key.entity, key.stream)
     beneath = Scope(one, one).params() if key.stream else whole
     coverage = yield Statement("status.coverage", beneath)
-    errors = yield Statement("status.error", whole)
-    fields = {**_coverage(coverage, now_us), **_error(errors)}
+    fields = _coverage(coverage, now_us)
+    sums = Sums(*(yield Statement("status.rows", whole))[0])
+    finished: Rows = ()
+    if sums.complete or sums.own_complete:
+        finished = yield Statement("status.complete", whole)
+    yield Statement("recovery.begin")  # from here on only what is open is read
+    busy = yield Statement("status.busy", whole)
+    fields |= _error((yield Statement("status.error", whole)))
     if key.entity and own:
         fields |= _own(own[0])
     if key.stream:
         fields |= _stream(busy, own)
     else:
-        fields |= yield from _rolled_up(key, busy, is_stored=bool(own))
+        count = finished[0][0] if finished else 0
+        fields |= _rolled_up(key, sums, busy, count, is_stored=bool(own))
     return Status(key=key, at=from_us(now_us), **fields)
 
 
-def _rolled_up(key: Key, busy: Rows, *, is_stored: bool) -> Program[dict[str, Any]]:
-    """The sums over rows; the words of the entities that are busy, and of those that are not."""
-    whole = Scope.of(key.pipeline, key.entity or None).params()
-    sums = (yield Statement("status.rows", whole))[0]
-    entities, total, complete, own_complete, windows, *counts = sums
+class Sums(NamedTuple):
+    """Over all rows of a pipeline or an entity."""
+
+    entities: int
+    streams: int
+    complete: int
+    own_complete: int
+    open_windows: int
+    items: int
+    skipped: int
+    changed: int
+    late: int
+
+
+def _rolled_up(
+    key: Key, sums: Sums, busy: Rows, finished: int, *, is_stored: bool
+) -> dict[str, Any]:
+    """The words of the entities that are busy, and of those that are not."""
     words: dict[str, int] = {}
     streams: dict[str, int] = {}
     for word, begun_word, count, begun, _ in busy:
         _add(words, word, count)
         _add(streams, begun_word, begun)
-    finished = 0
-    if complete or own_complete:
-        finished = (yield Statement("status.complete", whole))[0][0]
-    _add(words, "open", entities - sum(row[2] for row in busy) - finished)
+    _add(words, "open", sums.entities - sum(row[2] for row in busy) - finished)
     _add(words, "complete", finished)
-    _add(streams, "open", total - complete - sum(row[3] for row in busy))
-    _add(streams, "complete", complete)
-    is_there = is_stored or bool(total)
+    _add(streams, "open", sums.streams - sums.complete - sum(row[3] for row in busy))
+    _add(streams, "complete", sums.complete)
+    is_there = is_stored or bool(sums.streams)
     status: StatusWord = worst(words) if words else "open" if is_there else "absent"
     return {
-        **dict(zip(("items", "skipped", "changed", "late"), counts, strict=True)),
-        "open_windows": windows,
+        "items": sums.items,
+        "skipped": sums.skipped,
+        "changed": sums.changed,
+        "late": sums.late,
+        "open_windows": sums.open_windows,
         "live_leases": sum(row[4] for row in busy),
         "status": status,
         "entities": {} if key.entity else _sorted(words),

@@ -20,7 +20,7 @@ UPDATE belaypin_checkpoint SET is_open = 1 WHERE progress <> '{}';
 
 -- A plan reads what is open, failing, leased or unfinished, however much more there is.
 CREATE INDEX belaypin_checkpoint_open ON belaypin_checkpoint (pipeline, entity) WHERE is_open = 1;
-CREATE INDEX belaypin_checkpoint_failing ON belaypin_checkpoint (next_try_us) WHERE failed_us IS NOT NULL;
+CREATE INDEX belaypin_checkpoint_failing ON belaypin_checkpoint (pipeline, entity) WHERE failed_us IS NOT NULL;
 CREATE INDEX belaypin_checkpoint_quarantined ON belaypin_checkpoint (pipeline, entity)
 WHERE quarantined_us IS NOT NULL;
 CREATE INDEX belaypin_lease_expiry ON belaypin_lease (expires_us) WHERE expires_us <> 0;

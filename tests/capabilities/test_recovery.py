@@ -246,6 +246,14 @@ async def test_live_work_is_never_listed(mine: Mine) -> None:
     assert {s.role for s in (await mine.plan()).steps} == {"main", "second"}
 
 
+async def test_a_crash_at_the_very_first_attempt_is_found(mine: Mine) -> None:
+    """Before anything was committed, and with nothing in any row but the lease itself."""
+    await mine.dies("user:1")
+    assert shape(await mine.plan()) == [("restart", "user:1")]
+    assert (await mine.recover(mine.finish)).counts == {"done": 1}
+    assert await mine.effects("user:1") == ALL
+
+
 async def test_what_is_done_is_never_listed(mine: Mine) -> None:
     await mine.left("done", PAGES)
     assert (await mine.plan()).total == 0

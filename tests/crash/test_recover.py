@@ -111,7 +111,7 @@ def wrecks(folder: Path, postgres_url: str | None) -> Iterator[Wreck]:
                 outside.run("DROP SCHEMA public CASCADE")
                 outside.run("CREATE SCHEMA public")
         url = postgres_url or f"sqlite:///{folder}/{number}.db"
-        yield Wreck(url, folder / f"{number}.log", entities=8)
+        yield Wreck(url, folder / f"{number}.log", entities=4)
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
@@ -130,9 +130,9 @@ def test_recovery_is_killed_anywhere(
     report = campaign(
         fresh,
         lambda: made[-1].verify(),
-        at_random=5,
-        at_lines=10 if few else 20,
-        at_statements=10 if few else 20,
+        at_random=3,
+        at_lines=5 if few else 10,
+        at_statements=5 if few else 10,
     )
     assert (report.lost, report.doubled) == (0, 0)
     record_property("note", f"recovery, {database}: {report}")
@@ -151,18 +151,19 @@ class _Loop(threading.Thread):
             ran = subprocess.run(self._command, stdout=-3, stderr=-1, text=True, check=False)
             if ran.returncode == 0:
                 return
-            self.ends[ran.stderr.strip().splitlines()[-1].partition(":")[0]] += 1
+            told = [line for line in ran.stderr.splitlines() if line.startswith("belaypin.errors.")]
+            self.ends[told[-1].partition(":")[0] if told else ran.stderr[-2000:]] += 1
             time.sleep(0.05)
 
 
 def test_the_database_dies_during_recovery(
     tmp_path: Path, postgres_durable: DurablePostgres, record_property: Note
 ) -> None:
-    wreck = Wreck(postgres_durable.url, tmp_path / "log", entities=16)
+    wreck = Wreck(postgres_durable.url, tmp_path / "log", entities=12)
     loops = [_Loop(wreck.script(pause_s=0.1)) for _ in range(2)]
     for loop in loops:
         loop.start()
-    for number in range(3):
+    for number in range(2):
         time.sleep(0.6)
         (postgres_durable.stop_immediate if number % 2 else postgres_durable.kill9)()
         time.sleep(0.1)
@@ -174,4 +175,4 @@ def test_the_database_dies_during_recovery(
     assert set(ends) <= {"belaypin.errors.StoreUnavailable"}, ends
     assert ends, "the database never died under a recovery"
     assert wreck.verify() == (0, 0)
-    record_property("note", f"PostgreSQL died 3 times under two recoveries, ended by {dict(ends)}")
+    record_property("note", f"PostgreSQL died twice under two recoveries, ended by {dict(ends)}")

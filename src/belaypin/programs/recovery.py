@@ -216,12 +216,19 @@ def _close_windows(key: Key, actor: str) -> Program[bool]:
     if not rows or _roles(rows[0][1]) is not None:
         return False
     key_id, progress, entity_id, role = rows[0]
-    if role is not None:  # of the newest lease: whose windows they were can't be read
-        yield from runs.due(entity_id, role, f"the open windows of {key} could not be read")
+    if role is not None and entity_id < key_id:
+        yield from _run_again(entity_id, role, key)
     closed = yield Statement("recovery.close", {"key_id": key_id, "progress": progress})
+    if role is not None and entity_id > key_id:  # rows are locked in one order by everybody
+        yield from _run_again(entity_id, role, key)
     if closed:
         yield from audit.note(actor, "repair", key, {"finding": UNREADABLE, "was": f"{progress}"})
     return bool(closed)
+
+
+def _run_again(entity_id: int, role: str, key: Key) -> Program[None]:
+    """Whose windows they were can't be read: the role of the newest lease is as good as any."""
+    yield from runs.due(entity_id, role, f"the open windows of {key} could not be read")
 
 
 def _turn(key: Key, actor: str) -> Program[bool]:

@@ -156,12 +156,20 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEMS) -> Store:
+def open(
+    url: str,
+    *,
+    clock: Clock | None = None,
+    ledger_items: int = LIMIT_ITEMS,
+    cache: str | None = None,
+) -> Store:
     """Open the store at ``url``, making its tables if need be; close it, or use it in a ``with``.
 
     ``sqlite:///app.db`` is a file in the working directory, ``sqlite:///:memory:`` lives as long
     as the store is open, ``postgresql:///app`` is a database that exists. ``ledger_items``: ids
     that each stream may keep in memory. ``clock`` replaces the database's clock, for tests.
+    ``cache``: the URL of a Redis (``redis://host:6379/0``) that takes item checks (``seen``) off
+    the database; without it, and with whatever goes wrong there, the answers are the same.
 
     Raises UsageError for a URL that is none, MissingDriver if an extra is to be installed,
     StoreUnavailable if the database can't be reached, SchemaTooNew if a newer belaypin made it.
@@ -171,6 +179,8 @@ def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEM
     store = Store(_backend(parse_url(url), clock), limit_items=ledger_items)
     try:
         store._migrate()
+        if cache is not None:
+            store._use_cache(cache)
     except BaseException:
         store.close()
         raise
@@ -178,7 +188,11 @@ def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEM
 
 
 async def aopen(
-    url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEMS
+    url: str,
+    *,
+    clock: Clock | None = None,
+    ledger_items: int = LIMIT_ITEMS,
+    cache: str | None = None,
 ) -> AsyncStore:
     """``open`` for asyncio: the same store, its methods awaited."""
     from belaypin._async.store import AsyncStore
@@ -187,6 +201,8 @@ async def aopen(
     store = AsyncStore(backend, limit_items=ledger_items)
     try:
         await store._migrate()
+        if cache is not None:
+            await store._use_cache(cache)
     except BaseException:
         await store.aclose()
         raise

@@ -21,6 +21,7 @@ from belaypin.programs.components import Change
 from belaypin.programs.courses import Course
 from belaypin.programs.pages import Advance, Counts, Stream
 from belaypin.programs.selection import Selection
+from belaypin.revisions import RevisionOf, marks
 
 __all__ = ["AsyncCommit"]
 
@@ -61,6 +62,7 @@ class AsyncCommit(AsyncWork):
         *,
         key: str | Callable[[Any], Any],
         content: Sequence[str] | Callable[[Any], Any] | None = None,
+        revision: RevisionOf | None = None,
     ) -> list[Any]:
         """The items that were never committed to this stream, in input order and each once.
 
@@ -69,11 +71,20 @@ class AsyncCommit(AsyncWork):
         item's content, items whose content differs from what was committed are returned too; see
         ``kind``. Every item returned counts as committed once the block has ended.
 
+        With ``revision``, the field (or a callable) with a number, an aware datetime or ISO 8601
+        text that grows with each edit, items that are newer than what was committed are returned
+        too, unless ``content`` is the same. Older ones are skipped and counted as stale: a slow
+        fetch never overwrites a newer one.
+
         Raises UsageError if an item has no such field or its id can't be one.
         """
         batch = as_sequence(items)
         ids = extract_ids(batch, key)
-        prints = list(map(item_fingerprinter(content), batch)) if content is not None else None
+        prints: list[bytes] | None = None
+        if revision is not None:
+            prints = marks(batch, revision, content)
+        elif content is not None:
+            prints = list(map(item_fingerprinter(content), batch))
         picking, membership = self._selection, self._stream.membership
         unknown = picking.unknown(membership, ids)
         if unknown or self._stream.row is None or prints is not None:
@@ -174,7 +185,7 @@ class AsyncCommit(AsyncWork):
         for _ in range(_OUTCOME_LOOKS):
             try:
                 async with self._open_transaction() as transaction:
-                    again = Stream(self._stream.key)
+                    again = Stream(self._stream.key, processor=self._stream.processor)
                     row = await transaction.run(pages.read(again))
             except (StoreUnavailable, StoreBusy):
                 await asyncio.sleep(_OUTCOME_PAUSE_S)  # sync: sleep_s(_OUTCOME_PAUSE_S)

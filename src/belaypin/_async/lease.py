@@ -23,13 +23,16 @@ from belaypin.heartbeat import Beat, Heartbeat
 from belaypin.intervals import Intervals
 from belaypin.keys import Key
 from belaypin.process import is_surely_dead, owner_name
+from belaypin.processors import check_processor
 from belaypin.program import Program
 from belaypin.programs import checkpoints, components, coverage, leases, pages, runs
+from belaypin.programs.checkpoints import Offer
 from belaypin.programs.components import Attached, Components
 from belaypin.programs.courses import WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
 from belaypin.retry import Retry
+from belaypin.revisions import Revision, revision_number
 from belaypin.schema import Schema
 from belaypin.times import At, Duration, duration_us, since_us, to_us
 
@@ -136,6 +139,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         until: datetime | None = None,
         settle: Duration = 0,
         at: At | None = None,
+        processor: int = 0,
     ) -> AsyncIterator[AsyncWindow]:
         """What is missing of the stream, one window after the other: gaps first, then the head.
 
@@ -146,13 +150,15 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         ``at``: an item's event time (field, dotted path, or callable that returns an aware
         datetime or ISO-8601 text with an offset). With it late items are counted, and the head
         counts as covered only up to the latest item that the source returned, so that no clock
-        that is wrong and no lag of the source can hide an item for ever.
+        that is wrong and no lag of the source can hide an item for ever. ``processor``: the
+        version of your code; raise it to have everything processed again, from an empty coverage.
+        Code with a lower one can then write nothing more: SchemaTooNew.
 
         A window that an earlier worker of this role had begun comes first, at its cursor. If you
         leave a window half-way, it is the last: its cursor is kept for the next call.
         """
         self._fence()
-        opened = self._stream(stream)
+        opened = self._stream(stream, processor)
         overlap_us = duration_us(overlap, "overlap")
         settle_us = duration_us(settle, "settle")
         row, done = await self._read(opened)
@@ -202,33 +208,51 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         self._components.add(name, attached)
         return component
 
-    def changed(self, stream: str, content: Any, *, ignore: Iterable[str] = ()) -> AsyncChange:
+    def changed(
+        self,
+        stream: str,
+        content: Any,
+        *,
+        ignore: Iterable[str] = (),
+        revision: Revision | None = None,
+        processor: int = 0,
+    ) -> AsyncChange:
         """Whether ``content`` (a JSON-like document) differs from what was committed last.
 
         ``ignore`` names top-level fields or dotted paths that don't count, such as a fetch time.
-        Raises UsageError if the content has no canonical form (NaN, integers beyond 2^53).
+        ``revision``: a number, an aware datetime or ISO 8601 text that grows with each edit; older
+        content than what was committed is "stale", and skipped. ``processor``: the version of your
+        code; with a higher one the content counts as changed once.
+
+        Raises UsageError if the content has no canonical form (NaN, integers beyond 2^53), and
+        SchemaTooNew if code with a higher ``processor`` has committed it.
         """
         if stream in self._components:
             raise UsageError(
                 f"A component is attached as {stream!r}, and its key has one version for both: "
                 f"give the content another name."
             )
-        content_hash = fingerprint(content, ignore=ignore)
+        offer = Offer(
+            fingerprint(content, ignore=ignore),
+            None if revision is None else revision_number(revision),
+            check_processor(processor),
+        )
         return AsyncChange(
             self._tenure,
             self.key.child(stream),
-            content_hash,
+            offer,
             self._unchanged.__setitem__,
         )
 
-    def live(self, stream: str, *, at: At, settle: Duration = 0) -> AsyncLive:
+    def live(self, stream: str, *, at: At, settle: Duration = 0, processor: int = 0) -> AsyncLive:
         """Listen to the stream: ``with lease.live("posts", at="created_at") as live``.
 
-        ``at`` is an event's time, as in ``windows``. ``settle`` is how late an event may still
-        come in: so much less than the time until now is covered.
+        ``at`` is an event's time, ``processor`` the version of your code, as in ``windows``.
+        ``settle`` is how late an event may still come in: so much less than the time until now is
+        covered.
         """
         settle_us = duration_us(settle, "settle")
-        return AsyncLive(self._tenure, self._stream(stream), at, settle_us)
+        return AsyncLive(self._tenure, self._stream(stream, processor), at, settle_us)
 
     async def _take(self) -> Fence:
         deadline_s = monotonic_s() + self._wait_us / 1_000_000
@@ -301,10 +325,13 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
             row = await transaction.run(pages.read(stream))
             return row, await transaction.run(coverage.covered(row.key_id, row.generation))
 
-    def _stream(self, name: str) -> Stream:
-        if name not in self._streams:
-            self._streams[name] = Stream(self.key.child(name), self._limit_items)
-        return self._streams[name]
+    def _stream(self, name: str, processor: int) -> Stream:
+        checked = check_processor(processor)
+        known = self._streams.get(name)
+        if known is None or known.processor != checked:
+            known = Stream(self.key.child(name), self._limit_items, processor=checked)
+            self._streams[name] = known
+        return known
 
     def _fence(self) -> Fence:
         if self._held is None:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._sync.audit import Audit
 from belaypin._sync.evolution import Evolution
@@ -22,9 +23,11 @@ from belaypin.clock import unique_id
 from belaypin.errors import UsageError
 from belaypin.fields import check_count, describe
 from belaypin.heartbeat import Heartbeat
+from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.plan import Step
+from belaypin.programs import facts
 from belaypin.programs.evolution import Kind, Tally
 from belaypin.programs.migrations import apply, epoch, pending
 from belaypin.records import UpcastReport
@@ -32,6 +35,9 @@ from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
+
+if TYPE_CHECKING:
+    from belaypin._sync.checks import Checks
 
 __all__ = ["Store"]
 
@@ -55,6 +61,7 @@ class Store(
         self._limit_items = limit_items
         self._heartbeat = Heartbeat(backend.side)
         self._epoch = ""
+        self._checks: Checks | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +77,8 @@ class Store(
     def close(self) -> None:
         """Close every connection. Leases that are still held end when their time is up."""
         self._heartbeat.stop()
+        if self._checks is not None:
+            self._checks.close()
         self._backend.close()
 
     def lease(
@@ -167,6 +176,18 @@ class Store(
         for step in missing:
             self._run(apply(step, steps, unique_id()))
         self._epoch = self._run(epoch(), write=False)
+
+    def _use_cache(self, url: str) -> None:
+        from belaypin._sync.checks import Checks
+        from belaypin.cache import Cache
+
+        secret = self._run(facts.secret(unique_id()))
+        self._checks = Checks(Cache(url, self._epoch, secret), self._run)
+
+    def _committed(self, key: Key, ids: Sequence[ItemId]) -> Collection[ItemId]:
+        if self._checks is None:
+            return super()._committed(key, ids)
+        return self._checks.committed(key, ids)
 
     def _open(self, *, write: bool = True) -> AbstractContextManager[Transaction]:
         return self._backend.transaction(write=write)

@@ -11,6 +11,8 @@ from belaypin.ids import ItemId, check_new_ids
 from belaypin.keys import Key
 from belaypin.membership import Membership
 from belaypin.programs.pages import Counts
+from belaypin.revisions import compare
+from belaypin.segments import FINGERPRINT_BYTES, MARK_BYTES
 
 __all__ = ["Selection"]
 
@@ -51,18 +53,21 @@ class Selection:
         """The items to process, in input order and each id once. ``membership`` is exact for them.
 
         Without ``prints`` the first of several items with one id counts; with them the last, which
-        is the newest edit.
+        is the newest edit; or, where they hold revisions, the one with the highest.
         """
+        stale = 0
         if prints is None:
             picked = _first_of_each(unknown, items, ids)
             entries: dict[ItemId, bytes | None] = dict.fromkeys(picked.ids)
             self.entries = self.entries | entries if self.entries else entries
+        elif prints and len(prints[0]) == MARK_BYTES:
+            picked, stale = self._newer(membership, unknown, _newest(items, ids, prints))
         else:
             last = dict(zip(ids, zip(items, prints, strict=True), strict=True))
             picked = self._changed(membership, unknown, last)
             self.entries.update((i, last[i][1]) for i in picked.ids)
         self._picked.append(picked)
-        self._count(len(items), len(unknown), len(picked.items), self._late(picked.items))
+        self._count(len(items), len(unknown), len(picked.items), self._late(picked.items), stale)
         return picked.items
 
     def kind(self, item: Any) -> Kind:
@@ -96,13 +101,36 @@ class Selection:
                 picked.kinds.append("new" if is_new else "changed")
         return picked
 
-    def _count(self, seen: int, new: int, picked: int, late: int) -> None:
+    def _newer(
+        self,
+        membership: Membership,
+        unknown: set[ItemId],
+        newest: Mapping[ItemId, tuple[Any, bytes]],
+    ) -> tuple[_Picked, int]:
+        """What is new, or newer than what is committed; and how many were older than that."""
+        picked, stale = _Picked([], [], []), 0
+        for item_id, (item, mark) in newest.items():
+            if item_id in self.entries:
+                continue
+            is_new = item_id in unknown
+            verdict = "newer" if is_new else compare(membership.print_of(item_id), mark)
+            stale += verdict == "older"
+            if verdict in ("newer", "touched"):
+                self.entries[item_id] = mark
+            if verdict == "newer":
+                picked.items.append(item)
+                picked.ids.append(item_id)
+                picked.kinds.append("new" if is_new else "changed")
+        return picked, stale
+
+    def _count(self, seen: int, new: int, picked: int, late: int, stale: int) -> None:
         before = self.counts
         self.counts = Counts(
             before.items + new,
             before.skipped + seen - picked,
             before.changed + picked - new,
             before.late + late,
+            before.stale + stale,
         )
 
     def _late(self, fresh: Sequence[Any]) -> int:
@@ -129,6 +157,18 @@ class _Picked(NamedTuple):
     items: list[Any]
     ids: list[ItemId]
     kinds: list[Kind]
+
+
+def _newest(
+    items: Sequence[Any], ids: Sequence[ItemId], marks: Sequence[bytes]
+) -> dict[ItemId, tuple[Any, bytes]]:
+    """Each id once, with the highest of its revisions; of two that are equal, the last."""
+    newest: dict[ItemId, tuple[Any, bytes]] = {}
+    for item, item_id, mark in zip(items, ids, marks, strict=True):
+        known = newest.get(item_id)
+        if known is None or mark[:-FINGERPRINT_BYTES] >= known[1][:-FINGERPRINT_BYTES]:
+            newest[item_id] = item, mark
+    return newest
 
 
 def _first_of_each(unknown: set[ItemId], items: Sequence[Any], ids: Sequence[ItemId]) -> _Picked:

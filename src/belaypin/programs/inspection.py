@@ -353,11 +353,12 @@ def _check_windows(row: KeyRow, key: Key | None) -> Iterator[Finding]:
             "its first page, and the ledger knows the items that are committed.",
         )
     elif (row.progress != NO_WINDOWS) != bool(row.is_open):
-        yield error(
+        yield warning(
             "open-flag",
             key,
             "open windows",
-            f"Its is_open is {row.is_open}, which its open windows are not: plans go by it.",
+            f"Plans go by is_open, which is {row.is_open} and should be {1 - row.is_open}: code from "
+            f"before version 8 of the tables, or a hand, wrote its windows.",
             "Pass this report to store.plan(findings=...), and that plan to store.recover.",
         )
 

@@ -37,6 +37,7 @@ MOST_ROWS = 100_000
 
 _SAMPLE = 1_000
 UNREADABLE = "window-unreadable"
+OPEN_FLAG = "open-flag"
 NOBODY = "nobody"
 """Who owns a lease whose dead holder was fenced."""
 
@@ -181,7 +182,7 @@ def repair(key: Key, finding: str | None, actor: str) -> Program[bool | None]:
     """Repair what can be repaired without loss: whether it was damaged still; None: it can't be."""
     if finding == UNREADABLE:
         return (yield from _close_windows(key, actor))
-    if finding == "open-flag":
+    if finding == OPEN_FLAG:
         return (yield from _turn(key, actor))
     if finding == "state-corrupt":
         return (yield from _restore_state())
@@ -235,7 +236,7 @@ def _turn(key: Key, actor: str) -> Program[bool]:
     key_id = yield from checkpoints.find(key)
     if key_id is not None:
         yield Statement("stream.turn", {"key_id": key_id})
-        yield from audit.note(actor, "repair", key, {"finding": "open-flag"})
+        yield from audit.note(actor, "repair", key, {"finding": OPEN_FLAG})
     return key_id is not None
 
 
@@ -357,7 +358,7 @@ def _operation_steps(facts: Facts, is_dead: IsDead) -> Iterator[Step]:
 
 def _repairs(findings: Report | None) -> Iterable[Step]:
     for finding in findings.findings if findings is not None else ():
-        if finding.severity == "error":
+        if finding.severity == "error" or finding.kind == OPEN_FLAG:
             yield Step(
                 kind="repair",
                 reason=f"{finding.where}: {finding.problem} {finding.advice}",

@@ -35,23 +35,9 @@ from belaypin.errors import (
     UsageError,
     VersionConflict,
 )
-from belaypin.explanation import Explanation, Placed
 from belaypin.fingerprint import canonical, fingerprint
-from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
-from belaypin.message import Delivery, Message
-from belaypin.operation import Attempt, Operation
-from belaypin.records import (
-    AuditEntry,
-    Checkpoint,
-    Interval,
-    Original,
-    StateChange,
-    StateFailure,
-    UpcastReport,
-)
-from belaypin.reports import Finding, Report
 from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
@@ -64,8 +50,10 @@ if TYPE_CHECKING:
     from belaypin._async.live import AsyncBatch, AsyncLive
     from belaypin._async.once import AsyncOnce
     from belaypin._async.store import AsyncStore
+    from belaypin._async.trial import AsyncTrial
     from belaypin._async.window import AsyncPage, AsyncWindow
     from belaypin._async.work import AsyncWork
+    from belaypin._async.writer import AsyncWriter
     from belaypin._sync.change import Change
     from belaypin._sync.commit import Commit
     from belaypin._sync.joined import Joined
@@ -73,11 +61,29 @@ if TYPE_CHECKING:
     from belaypin._sync.live import Batch, Live
     from belaypin._sync.once import Once
     from belaypin._sync.store import Store
+    from belaypin._sync.trial import Trial
     from belaypin._sync.window import Page, Window
     from belaypin._sync.work import Work
+    from belaypin._sync.writer import Writer
     from belaypin.backends.base import AsyncBackend, Backend, Result
+    from belaypin.explanation import Explanation, Placed
+    from belaypin.failure import Failure
+    from belaypin.health import Health
+    from belaypin.message import Delivery, Message
+    from belaypin.operation import Attempt, Operation
     from belaypin.plan import Outcome, Plan, RecoveryReport, Step
+    from belaypin.records import (
+        AuditEntry,
+        Checkpoint,
+        Interval,
+        Original,
+        StateChange,
+        StateFailure,
+        UpcastReport,
+    )
+    from belaypin.reports import Finding, Report
     from belaypin.status import Status
+    from belaypin.writer_reports import LossBound, WriterFailure, WriterReport
 
 __all__ = [
     "AsyncBatch",
@@ -89,8 +95,10 @@ __all__ = [
     "AsyncOnce",
     "AsyncPage",
     "AsyncStore",
+    "AsyncTrial",
     "AsyncWindow",
     "AsyncWork",
+    "AsyncWriter",
     "Attempt",
     "AuditEntry",
     "Batch",
@@ -103,6 +111,7 @@ __all__ = [
     "CorruptRecord",
     "Delivery",
     "Explanation",
+    "Failure",
     "Fenced",
     "FetchError",
     "Finding",
@@ -113,6 +122,7 @@ __all__ = [
     "Lease",
     "LeaseHeld",
     "Live",
+    "LossBound",
     "Message",
     "MissingDriver",
     "NotCommitted",
@@ -141,11 +151,15 @@ __all__ = [
     "StoreClosed",
     "StoreFull",
     "StoreUnavailable",
+    "Trial",
     "UpcastReport",
     "UsageError",
     "VersionConflict",
     "Window",
     "Work",
+    "Writer",
+    "WriterFailure",
+    "WriterReport",
     "__version__",
     "aopen",
     "canonical",
@@ -258,22 +272,39 @@ _HOMES = {
     "live": ("Batch", "Live"),
     "once": ("Once",),
     "store": ("Store",),
+    "trial": ("Trial",),
     "window": ("Page", "Window"),
     "work": ("Work",),
+    "writer": ("Writer",),
+}
+# So are the records that only some calls return.
+_RECORDS = {
+    "backends.base": ("Result",),
+    "explanation": ("Explanation", "Placed"),
+    "failure": ("Failure",),
+    "health": ("Health",),
+    "message": ("Delivery", "Message"),
+    "operation": ("Attempt", "Operation"),
+    "plan": ("Outcome", "Plan", "RecoveryReport", "Step"),
+    "records": (
+        "AuditEntry",
+        "Checkpoint",
+        "Interval",
+        "Original",
+        "StateChange",
+        "StateFailure",
+        "UpcastReport",
+    ),
+    "reports": ("Finding", "Report"),
+    "status": ("Status",),
+    "writer_reports": ("LossBound", "WriterFailure", "WriterReport"),
 }
 _LAZY = {
     f"{prefix}{name}": f"belaypin.{package}.{module}"
     for prefix, package in (("", "_sync"), ("Async", "_async"))
     for module, names in _HOMES.items()
     for name in names
-} | {
-    "Outcome": "belaypin.plan",
-    "Plan": "belaypin.plan",
-    "RecoveryReport": "belaypin.plan",
-    "Result": "belaypin.backends.base",
-    "Status": "belaypin.status",
-    "Step": "belaypin.plan",
-}
+} | {name: f"belaypin.{module}" for module, names in _RECORDS.items() for name in names}
 
 if not TYPE_CHECKING:  # so that a type checker refuses names that don't exist
 

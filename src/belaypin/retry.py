@@ -27,7 +27,8 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     of belaypin itself but SqlError (a lost lease or database would fail every item).
 
     ``isolate_after``: how often a process may die at one page before its items are handed out one
-    by one; ``max_kills``: how many processes a single item may kill before it is quarantined.
+    by one (None: never); ``max_kills``: how many processes a single item may kill before it is
+    quarantined.
 
     Raises UsageError for a policy that could never be carried out.
 
@@ -43,14 +44,15 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     jitter: float = 0.1
     retry_on: ExceptionTypes = (Exception,)
     give_up_on: ExceptionTypes = ()
-    isolate_after: int = 2
+    isolate_after: int | None = 2
     max_kills: int = 2
 
     def __post_init__(self) -> None:
         """Refuse what could never be carried out."""
         for name in ("max_attempts", "isolate_after", "max_kills"):
             value = getattr(self, name)
-            if type(value) is not int or value < 1:
+            is_never = value is None and name == "isolate_after"
+            if not is_never and (type(value) is not int or value < 1):
                 raise UsageError(f"{name} must be a number, 1 or more, not {describe(value)}.")
         duration_us(self.backoff, "backoff")
         duration_us(self.max_backoff, "max_backoff")

@@ -65,7 +65,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     live_leases: int = 0
     attempts: int = 0
     idle_attempts: int = 0
-    failures: int = 0
+    failed_runs: int = 0
     priority: int = 0
     error: str | None = None
     error_key: Key | None = None

@@ -309,18 +309,18 @@ async def test_failures_are_counted_until_something_is_committed_or_ends_well(mi
     for number in range(1, 4):
         await mine.fails("user:1", ValueError(f"no. {number}\0"), retry=LATER)
         found = await mine.store.status(key)
-        assert (found.failures, found.status) == (number, "waiting")
+        assert (found.failed_runs, found.status) == (number, "waiting")
         assert found.error == f"ValueError: no. {number}\\0"
         assert found.next_try_at - found.failed_at == timedelta(minutes=10)
     await mine.fails("user:1", ValueError("further on"), upto=1, retry=LATER)
-    assert (await mine.store.status(key)).failures == 1  # it came further
-    rows = await mine.site.query("SELECT traceback FROM belaypin_checkpoint WHERE failures > 0")
+    assert (await mine.store.status(key)).failed_runs == 1  # it came further
+    rows = await mine.site.query("SELECT traceback FROM belaypin_checkpoint WHERE failed_runs > 0")
     assert "further on" in rows[0][0]
     assert "raise error" in rows[0][0]
     async with mine.store.lease(*key):
         pass
     found = await mine.store.status(key)
-    assert (found.failures, found.error, found.next_try_at) == (0, None, None)
+    assert (found.failed_runs, found.error, found.next_try_at) == (0, None, None)
 
 
 async def test_the_end_of_another_role_forgives_nothing(mine: Mine) -> None:
@@ -337,7 +337,7 @@ async def test_to_be_told_to_stop_is_no_failure(mine: Mine) -> None:
                 await mine.pages(lease, 1)
                 raise stop
     found = await mine.store.status(("a", "user:1"))
-    assert (found.failures, found.idle_attempts, found.error) == (0, 0, None)
+    assert (found.failed_runs, found.idle_attempts, found.error) == (0, 0, None)
     assert shape(await mine.plan()) == [("resume", "user:1")]
 
 
@@ -349,7 +349,7 @@ async def test_a_lost_lease_is_no_failure_of_the_entity(mine: Mine) -> None:
         await zombie.__aexit__(Fenced, caught.value, None)
         await mine.pages(lease)
     found = await mine.store.status(("a", "user:1"))
-    assert (found.failures, found.error, found.status) == (0, None, "open")
+    assert (found.failed_runs, found.error, found.status) == (0, None, "open")
 
 
 async def test_deaths_count_only_without_a_commit_between_them(mine: Mine) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._async.commit import AsyncCommit
-from belaypin._async.joined import AsyncJoined
 from belaypin._async.tenure import AsyncTenure
 from belaypin.errors import NotCommitted, UsageError
 from belaypin.programs import pages
-from belaypin.programs.courses import BatchCourse, LiveCourse
+from belaypin.programs.courses import BatchCourse, Handling, LiveCourse
 from belaypin.programs.pages import Stream
+from belaypin.retry import Retry
 from belaypin.times import At
+
+if TYPE_CHECKING:
+    from belaypin._async.joined import AsyncJoined
 
 __all__ = ["AsyncBatch", "AsyncLive"]
 
@@ -31,11 +34,13 @@ class AsyncLive(AbstractAsyncContextManager["AsyncLive"]):
         stream: Stream,
         at: At,
         settle_us: int,
+        retry: Retry,
     ) -> None:
         self._tenure = tenure
         self._stream = stream
         self._at = at
         self._settle_us = settle_us
+        self._retry = retry
         self._course: LiveCourse | None = None
 
     async def __aenter__(self) -> Self:
@@ -49,7 +54,9 @@ class AsyncLive(AbstractAsyncContextManager["AsyncLive"]):
         self._stream.ended(durable=True)
         # An open window of this role stays open: its cursor is for windows() to go on from.
         stored = row.open_windows().get(fence.role)
-        self._course = LiveCourse(self._stream.key, self._at, self._settle_us, stored, row.now_us)
+        self._course = LiveCourse(
+            self._stream.key, self._at, self._settle_us, stored, row.now_us, Handling(self._retry)
+        )
         return self
 
     async def __aexit__(self, *error: object) -> None:

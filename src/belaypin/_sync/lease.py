@@ -10,14 +10,15 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from belaypin import intervals
 from belaypin._sync.change import Change
 from belaypin._sync.live import Live
 from belaypin._sync.tenure import Tenure
-from belaypin._sync.window import Window
+from belaypin._sync.window import RetryWindow, Window
 from belaypin.backends.base import Backend
 from belaypin.clock import jitter, monotonic_s, sleep_s, unique_id
 from belaypin.components import Checkpointable
-from belaypin.errors import Fenced, LeaseHeld, UsageError
+from belaypin.errors import Fenced, LeaseHeld, StoreBusy, StoreUnavailable, UsageError
 from belaypin.fingerprint import fingerprint
 from belaypin.heartbeat import Beat, Heartbeat
 from belaypin.intervals import Intervals
@@ -25,22 +26,35 @@ from belaypin.keys import Key
 from belaypin.process import is_surely_dead, owner_name
 from belaypin.processors import check_processor
 from belaypin.program import Program
-from belaypin.programs import checkpoints, components, coverage, leases, pages, runs
+from belaypin.programs import (
+    checkpoints,
+    components,
+    coverage,
+    failures,
+    leases,
+    pages,
+    runs,
+    suspects,
+)
 from belaypin.programs.checkpoints import Offer
 from belaypin.programs.components import Attached, Components
-from belaypin.programs.courses import WindowCourse
+from belaypin.programs.courses import PLAIN, Handling, WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
+from belaypin.programs.suspects import Watch
 from belaypin.retry import Retry
 from belaypin.revisions import Revision, revision_number
 from belaypin.schema import Schema
-from belaypin.times import At, Duration, duration_us, since_us, to_us
+from belaypin.times import MIN_US, At, Duration, duration_us, since_us, to_us
 
 __all__ = ["Lease"]
 
 C = TypeVar("C", bound=Checkpointable[Any])
 
 _POLL_S = (0.02, 0.25)
+_ROW_WAIT_S = (0.25, 1.0)  # so long for a locked row: time for a release, not for one that stands
+_OUTCOME_LOOKS = 5
+_OUTCOME_PAUSE_S = 0.5
 
 
 class Lease(AbstractContextManager["Lease"]):
@@ -78,6 +92,7 @@ class Lease(AbstractContextManager["Lease"]):
         self._components = Components()
         self._tenure = Tenure(backend.transaction, self._fence, self._components)
         self._unchanged: dict[int, str] = {}
+        self._watches: dict[Key, Watch] = {}
 
     @property
     def token(self) -> int:
@@ -140,6 +155,7 @@ class Lease(AbstractContextManager["Lease"]):
         settle: Duration = 0,
         at: At | None = None,
         processor: int = 0,
+        retry: Retry = PLAIN.retry,
     ) -> Iterator[Window]:
         """What is missing of the stream, one window after the other: gaps first, then the head.
 
@@ -154,7 +170,10 @@ class Lease(AbstractContextManager["Lease"]):
         version of your code; raise it to have everything processed again, from an empty coverage.
         Code with a lower one can then write nothing more: SchemaTooNew.
 
-        A window that an earlier worker of this role had begun comes first, at its cursor. If you
+        ``retry``: what becomes of items that fail in ``tx.attempt``. Those whose time has come
+        are the first window (``is_retry``), whose pages come from the store, not from fetch.
+
+        A window that an earlier worker of this role had begun comes next, at its cursor. If you
         leave a window half-way, it is the last: its cursor is kept for the next call.
         """
         self._fence()
@@ -166,9 +185,15 @@ class Lease(AbstractContextManager["Lease"]):
         until_us = settled_us if until is None else min(to_us(until, "until"), settled_us)
         is_open = until is None
         stored = row.open_windows().get(self.role)
+        handling = self._handling(opened, row, retry)
+        if row.failures and self._has_due(row):
+            asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)
+            course = WindowCourse(opened.key, asked, stored, at, handling)
+            yield RetryWindow(self._tenure, opened, course)
+            _, done = self._read(opened)
         begun = pages.resumable(stored, since_at_us, until_us, is_open=is_open)
         if begun is not None:
-            course = WindowCourse(opened.key, begun, stored, at)
+            course = WindowCourse(opened.key, begun, stored, at, handling)
             yield Window(self._tenure, opened, course)
             stored = course.stored
             if stored is not None:
@@ -178,7 +203,7 @@ class Lease(AbstractContextManager["Lease"]):
         for span in coverage.plan(done, since_at_us, until_us, overlap_us, is_open=rereads):
             caps = is_open and span.is_head and at is not None
             window = OpenWindow(*span, caps_at_newest=caps)
-            course = WindowCourse(opened.key, window, stored, at)
+            course = WindowCourse(opened.key, window, stored, at, handling)
             yield Window(self._tenure, opened, course)
             stored = course.stored
             if course.is_half_way:
@@ -244,22 +269,33 @@ class Lease(AbstractContextManager["Lease"]):
             self._unchanged.__setitem__,
         )
 
-    def live(self, stream: str, *, at: At, settle: Duration = 0, processor: int = 0) -> Live:
+    def live(
+        self,
+        stream: str,
+        *,
+        at: At,
+        settle: Duration = 0,
+        processor: int = 0,
+        retry: Retry = PLAIN.retry,
+    ) -> Live:
         """Listen to the stream: ``with lease.live("posts", at="created_at") as live``.
 
         ``at`` is an event's time, ``processor`` the version of your code, as in ``windows``.
         ``settle`` is how late an event may still come in: so much less than the time until now is
-        covered.
+        covered. ``retry``: what becomes of events that fail in ``tx.attempt``; they come back with
+        ``windows``.
         """
         settle_us = duration_us(settle, "settle")
-        return Live(self._tenure, self._stream(stream, processor), at, settle_us)
+        return Live(self._tenure, self._stream(stream, processor), at, settle_us, retry)
 
     def _take(self) -> Fence:
         deadline_s = monotonic_s() + self._wait_us / 1_000_000
         while True:
-            found = self._try(None)
+            left_s = deadline_s - monotonic_s()
+            wait_ms = int(min(max(left_s, _ROW_WAIT_S[0]), _ROW_WAIT_S[1]) * 1000)
+            found = self._try(None, wait_ms)
             if isinstance(found, Holder) and is_surely_dead(found.owner):
-                found = self._try(found.owner)
+                found = self._try(found.owner, wait_ms)
             if isinstance(found, Fence):
                 return found
             self._wait(found, deadline_s)
@@ -272,10 +308,13 @@ class Lease(AbstractContextManager["Lease"]):
         if self._beat is not None:
             self._heartbeat.remove(self._beat)
         unchanged, self._unchanged = self._unchanged, {}
+        watches, self._watches = self._watches, {}
         try:
             with self._backend.transaction() as transaction:
                 acquired_us = transaction.run(leases.release(fence))
                 if acquired_us is not None:
+                    if watches:
+                        transaction.run(suspects.clear(fence))
                     notes = {
                         key_id: checkpoints.unchanged(key_id, content_hash)
                         for key_id, content_hash in unchanged.items()
@@ -300,22 +339,59 @@ class Lease(AbstractContextManager["Lease"]):
         with self._backend.transaction() as transaction:
             transaction.run(leases.abandon(self.key, self.role, self._owner))
 
-    def _try(self, dead_owner: str | None) -> Fence | Holder:
-        with self._backend.transaction() as transaction:
-            return transaction.run(
-                runs.begin(
-                    self.key, self.role, self._owner, self._ttl_us, dead_owner, self._only_after
-                )
-            )
+    def _try(self, dead_owner: str | None, wait_ms: int) -> Fence | Holder:
+        begun = False
+        found: Fence | Holder | None = None
+        taking = runs.begin(
+            self.key,
+            self.role,
+            self._owner,
+            self._ttl_us,
+            dead_owner,
+            wait_ms,
+            self._only_after,
+        )
+        try:
+            with self._backend.transaction() as transaction:
+                begun = True
+                found = transaction.run(taking)
+        except (StoreBusy, StoreUnavailable) as error:
+            if isinstance(found, Fence):
+                if not self._came_through(found):
+                    raise
+            elif begun and isinstance(error, StoreBusy):
+                # Its row is locked, by a transaction of its holder as a rule.
+                found = self._read_holder()
+            if found is None:
+                raise
+        return found
+
+    def _read_holder(self) -> Holder | None:
+        with self._backend.transaction(write=False) as transaction:
+            return transaction.run(leases.holder(self.key, self.role))
+
+    def _came_through(self, taken: Fence) -> bool:
+        """Whether a COMMIT whose answer was lost took place: the owner's name is used but once."""
+        for _ in range(_OUTCOME_LOOKS):
+            try:
+                with self._backend.transaction() as transaction:
+                    holder = transaction.run(leases.settled_holder(self.key, self.role))
+            except (StoreBusy, StoreUnavailable):
+                sleep_s(_OUTCOME_PAUSE_S)
+                continue
+            return holder is not None and (holder.owner, holder.token) == (taken.owner, taken.token)
+        return False
 
     def _wait(self, holder: Holder, deadline_s: float) -> None:
         left_s = deadline_s - monotonic_s()
         expires_s = (holder.expires_us - holder.now_us) / 1_000_000
         if left_s <= 0:
+            until = f"for another {expires_s:.1f} s unless it is renewed"
+            if expires_s <= 0:
+                until = "whose time is over, but a transaction still has its row locked"
             raise LeaseHeld(
                 f"{self.key} (role {self.role}) is held by {holder.owner} with token "
-                f"{holder.token}, for another {expires_s:.1f} s unless it is renewed. Work on "
-                f"another entity, or pass wait_s to wait for it."
+                f"{holder.token}, {until}. Work on another entity, or pass wait_s to wait for it."
             )
         pause_s = min(jitter(*_POLL_S), left_s, max(expires_s, _POLL_S[0]))
         sleep_s(pause_s)
@@ -323,7 +399,27 @@ class Lease(AbstractContextManager["Lease"]):
     def _read(self, stream: Stream) -> tuple[StreamRow, Intervals]:
         with self._backend.transaction(write=False) as transaction:
             row = transaction.run(pages.read(stream))
-            return row, transaction.run(coverage.covered(row.key_id, row.generation))
+            done = transaction.run(coverage.covered(row.key_id, row.generation))
+            if row.failures:  # their holes are retried from the store, not fetched again
+                kept = transaction.run(failures.holes(row.key_id, row.generation))
+                done = intervals.normalise([*done, *kept])
+            return row, done
+
+    def _handling(self, stream: Stream, row: StreamRow, retry: Retry) -> Handling:
+        fence, unnamed = self._fence(), set[str]()
+        if row.failures:
+            with self._backend.transaction(write=False) as transaction:
+                unnamed = transaction.run(failures.unnamed(row.key_id, row.generation))
+        if fence.deaths and retry.isolate_after is not None and stream.key not in self._watches:
+            with self._backend.transaction() as transaction:
+                begun = transaction.run(suspects.begin(fence, stream.key, retry))
+            self._watches[stream.key] = begun
+        return Handling(retry, self._watches.get(stream.key), unnamed)
+
+    def _has_due(self, row: StreamRow) -> bool:
+        with self._backend.transaction(write=False) as transaction:
+            due = failures.due(row.key_id, row.generation, row.now_us, 0, 1)
+            return bool(transaction.run(due))
 
     def _stream(self, name: str, processor: int) -> Stream:
         checked = check_processor(processor)

@@ -26,6 +26,7 @@ __all__ = [
     "originals",
     "read",
     "save",
+    "save_at",
     "unchanged",
 ]
 
@@ -121,6 +122,13 @@ def save(key: Key, state: bytes, schema_version: int, expected: int | None) -> P
     newer code has written there.
     """
     key_id = yield from ensure(key)
+    return (yield from save_at(key, key_id, state, schema_version, expected))
+
+
+def save_at(
+    key: Key, key_id: int, state: bytes, schema_version: int, expected: int | None
+) -> Program[int]:
+    """``save``, at the row that the Key has."""
     row = yield from lock(key_id)
     if row.schema_version > schema_version:
         raise too_new(f"the state at {key}", row.schema_version, schema_version)

@@ -13,7 +13,8 @@ from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS, Membership
 from belaypin.processors import processor_too_new
 from belaypin.program import Program, Statement
-from belaypin.programs import audit, checkpoints, coverage, leases, ledger
+from belaypin.programs import audit, checkpoints, coverage, failures, leases, ledger
+from belaypin.programs.failures import Failures
 from belaypin.programs.leases import Fence
 
 __all__ = [
@@ -71,6 +72,7 @@ class StreamRow(NamedTuple):
     head_seq: int
     progress: str
     processor: int
+    failures: int
     now_us: int
 
     def open_windows(self) -> Progress:
@@ -125,6 +127,7 @@ class Advance(NamedTuple):
     cover_us: tuple[int, int] | None
     entries: Mapping[ItemId, bytes | None]
     counts: Counts
+    failures: Failures
 
 
 def read(stream: Stream) -> Program[StreamRow]:
@@ -136,7 +139,7 @@ def read(stream: Stream) -> Program[StreamRow]:
     if rows:
         return (yield from _take(stream, _under(stream, StreamRow(*rows[0]))))
     rows = yield Statement("clock.now")
-    return StreamRow(0, 1, 0, None, 0, NO_WINDOWS, stream.processor, rows[0][0])
+    return StreamRow(0, 1, 0, None, 0, NO_WINDOWS, stream.processor, 0, rows[0][0])
 
 
 def resumable(
@@ -189,8 +192,14 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
     appended = yield from ledger.append(
         row.key_id, row.generation, stream.membership, advance.entries, fence.token
     )
+    stream_of = (row.key_id, row.generation)
+    if advance.failures or advance.failures.standing:
+        yield from failures.save(*stream_of, fence.token, advance.failures, advance.entries)
     if advance.cover_us is not None:
-        yield from coverage.extend(row.key_id, row.generation, *advance.cover_us)
+        if row.failures or advance.failures:
+            yield from failures.cover(*stream_of, *advance.cover_us)
+        else:
+            yield from coverage.extend(*stream_of, *advance.cover_us)
     progress = _with_window(row, advance.role, advance.window)
     yield Statement(
         "stream.advance",
@@ -215,7 +224,9 @@ def _under(stream: Stream, row: StreamRow) -> StreamRow:
         return row
     is_used = row.commits > 0
     generation = row.generation + is_used
-    return row._replace(generation=generation, progress=NO_WINDOWS, processor=stream.processor)
+    return row._replace(
+        generation=generation, progress=NO_WINDOWS, processor=stream.processor, failures=0
+    )
 
 
 def _process_again(fence: Fence, stream: Stream, was: StreamRow, row: StreamRow) -> Program[None]:

@@ -79,8 +79,8 @@ class Entity:
         "deaths",
         "error",
         "failed_role",
+        "failed_runs",
         "failed_us",
-        "failures",
         "key",
         "leases",
         "next_try_us",
@@ -90,7 +90,7 @@ class Entity:
     )
 
     def __init__(self, row: tuple[Any, ...]) -> None:
-        pipeline, entity, self.priority, self.failures, self.failed_us, *rest = row
+        pipeline, entity, self.priority, self.failed_runs, self.failed_us, *rest = row
         self.failed_role, self.error, self.next_try_us, self.runs, self.busy_us = rest
         self.deaths = 0
         self.key = Key(pipeline, entity)
@@ -311,7 +311,7 @@ def _verdict(
 ) -> tuple[StepKind, str]:
     """What is to be done, and why, as a sentence."""
     if entity.failed_us is not None and entity.failed_role == role:
-        what = f"it failed {_times(entity.failures)}, last with {entity.error}"
+        what = f"it failed {_times(entity.failed_runs)}, last with {entity.error}"
         if entity.next_try_us is None:
             return "quarantine", f"{what}; its policy has given it up."
         if entity.next_try_us > now_us:

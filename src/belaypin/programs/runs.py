@@ -45,10 +45,16 @@ class Failure(NamedTuple):
 
 
 def begin(
-    key: Key, role: str, owner: str, ttl_us: int, dead_owner: str | None, only_after: int
+    key: Key,
+    role: str,
+    owner: str,
+    ttl_us: int,
+    dead_owner: str | None,
+    wait_ms: int,
+    only_after: int,
 ) -> Program[Fence | Holder]:
     """Take the lease, as ``leases.acquire`` does, and note the attempt."""
-    found = yield from leases.acquire(key, role, owner, ttl_us, dead_owner, only_after)
+    found = yield from leases.acquire(key, role, owner, ttl_us, dead_owner, wait_ms, only_after)
     if isinstance(found, Fence):
         named = {"pipeline": key.pipeline, "entity": key.entity}
         yield Statement("run.begun", {**named, "key_id": found.key_id})
@@ -71,14 +77,14 @@ def failed(fence: Fence, failure: Failure) -> Program[None]:
     """Its work has failed: once more, or for the first time since anything was committed."""
     rows = yield Statement("run.progress", {"key_id": fence.key_id})
     before, has_progressed = rows[0] if rows else (0, 0)
-    failures = 1 if has_progressed else before + 1
+    failed_runs = 1 if has_progressed else before + 1
     yield from _note(
         fence.key_id,
         fence.role,
-        failures,
+        failed_runs,
         failure.text,
         failure.traceback,
-        failure.delay_us(failures),
+        failure.delay_us(failed_runs),
     )
 
 
@@ -99,14 +105,14 @@ def clear(key_id: int) -> Program[None]:
 
 
 def _note(
-    key_id: int, role: str, failures: int, error: str, traceback: str, delay_us: int | None
+    key_id: int, role: str, failed_runs: int, error: str, traceback: str, delay_us: int | None
 ) -> Program[None]:
     yield Statement(
         "run.failed",
         {
             "key_id": key_id,
             "role": role,
-            "failures": failures,
+            "failed_runs": failed_runs,
             "error": _storable(error[:_MAX_CHARS]),
             "traceback": _storable(traceback[-_MAX_CHARS:]),  # its end says the most
             "delay_us": delay_us,

@@ -105,10 +105,10 @@ def _stream(busy: Rows, own: Rows) -> dict[str, Any]:
 
 
 def _own(row: Row) -> dict[str, Any]:
-    attempts, failures, idle, priority, quarantined_us, reason = row[7:]
+    attempts, failed_runs, idle, priority, quarantined_us, reason = row[7:]
     return {
         "attempts": attempts,
-        "failures": failures or 0,
+        "failed_runs": failed_runs or 0,
         "idle_attempts": idle or 0,
         "priority": priority or 0,
         "quarantined_at": None if quarantined_us is None else from_us(quarantined_us),

@@ -1,5 +1,12 @@
 -- What must differ on PostgreSQL.
 
+-- name: transaction.name
+-- The server remembers what became of a transaction, so a COMMIT without an answer can be asked for.
+SELECT pg_current_xact_id()::text;
+
+-- name: transaction.outcome
+SELECT pg_xact_status((:transaction)::xid8);
+
 -- name: migration.lock
 -- There is no table to lock before the first migration. The number is "belaypin" in ASCII.
 SELECT pg_advisory_xact_lock(7090192354269751662);
@@ -13,3 +20,11 @@ WHERE to_regclass('belaypin_migration') IS NOT NULL;
 -- tables for it, and compile the query for longer than it runs. It holds until the transaction ends.
 SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true),
        set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+
+-- name: failure.among
+-- The ids come as a JSON list: one parameter, however many they are.
+SELECT failure_id, item_id, status, attempts, next_try_us, event_us, is_hole, fingerprint,
+       CASE WHEN payload IS NULL THEN 0 ELSE 1 END AS has_payload
+FROM belaypin_failure
+WHERE key_id = :key_id AND generation = :generation
+  AND item_id IN (SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)));

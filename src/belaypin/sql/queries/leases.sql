@@ -1,5 +1,11 @@
 -- Leases: the exclusive right to advance a Key, in one role, for a time by the database's clock.
 
+-- name: lease.find
+-- No statement of this transaction waits for a locked row for longer than wait_ms.
+SELECT key_id, {wait_limit} AS wait_limit
+FROM belaypin_checkpoint
+WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
+
 -- name: lease.acquire
 -- One statement decides: a new row, or the takeover of one that is released, expired, or whose owner
 -- is known to be dead. A lease that expires more than two lifetimes from now was written before the
@@ -17,12 +23,13 @@ ON CONFLICT (key_id, role) DO UPDATE SET
     ttl_us = excluded.ttl_us,
     acquired_us = excluded.acquired_us,
     renewed_us = excluded.renewed_us,
-    expires_us = excluded.expires_us
+    expires_us = excluded.expires_us,
+    deaths = CASE WHEN belaypin_lease.expires_us = 0 THEN 0 ELSE belaypin_lease.deaths + 1 END
 WHERE (belaypin_lease.expires_us <= excluded.acquired_us
        OR belaypin_lease.expires_us > excluded.acquired_us + 2 * belaypin_lease.ttl_us
        OR belaypin_lease.owner = :dead_owner)
   AND (CAST(:only_after AS BIGINT) = 0 OR belaypin_lease.token = :only_after)
-RETURNING token;
+RETURNING token, deaths;
 
 -- name: lease.read
 SELECT owner, token, expires_us, {now_us} AS now_us

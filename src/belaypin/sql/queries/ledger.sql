@@ -1,7 +1,7 @@
 -- The packed ledger, and the stream row that serialises its writers.
 
 -- name: stream.read
-SELECT key_id, generation, commits, commit_id, head_seq, progress, processor, {now_us} AS now_us
+SELECT key_id, generation, commits, commit_id, head_seq, progress, processor, failures, {now_us} AS now_us
 FROM belaypin_checkpoint
 WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 
@@ -9,7 +9,7 @@ WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 -- The first statement of a page's commit: is the lease still ours, and where does the stream stand?
 -- Both rows are held until the transaction ends, the lease's first: one order for every writer, so
 -- that no two can deadlock. No row means: fenced.
-SELECT c.key_id, c.generation, c.commits, c.commit_id, c.head_seq, c.progress, c.processor, {now_us} AS now_us,
+SELECT c.key_id, c.generation, c.commits, c.commit_id, c.head_seq, c.progress, c.processor, c.failures, {now_us} AS now_us,
        {idle_limit} AS idle_limit
 FROM belaypin_lease AS l
 JOIN belaypin_checkpoint AS c ON c.key_id = :stream_id
@@ -28,7 +28,7 @@ WHERE key_id = :key_id;
 -- What was committed lies in older generations and counts no more; the segments' numbers go on.
 UPDATE belaypin_checkpoint
 SET generation = :generation, processor = :processor, progress = '{}', is_open = 0,
-    items = 0, skipped = 0, changed = 0, late = 0, stale = 0, updated_us = {now_us}
+    items = 0, skipped = 0, changed = 0, late = 0, stale = 0, failures = 0, updated_us = {now_us}
 WHERE key_id = :key_id;
 
 -- name: stream.turn

@@ -3,7 +3,7 @@
 -- name: recovery.open
 -- Streams with an open window, each with its entity and every lease of that. The three statements that
 -- tell of entities begin with the same columns, and list the most important first.
-SELECT e.key_id, e.pipeline, e.entity, e.priority, e.failures, e.failed_us, e.failed_role,
+SELECT e.key_id, e.pipeline, e.entity, e.priority, e.failed_runs, e.failed_us, e.failed_role,
        SUBSTR(e.error, 1, 500) AS error, e.next_try_us, e.runs, e.busy_us,
        l.role, l.owner, l.token, l.ttl_us, l.expires_us, o.stream, o.progress,
        (SELECT MIN(v.end_us) FROM belaypin_coverage AS v
@@ -18,7 +18,7 @@ LIMIT :most;
 -- name: recovery.leased
 -- Leases that were not released, with how often workers died in a row before they committed anything:
 -- whether the last one did is seen by the sum that was noted when it began.
-SELECT e.key_id, e.pipeline, e.entity, e.priority, e.failures, e.failed_us, e.failed_role,
+SELECT e.key_id, e.pipeline, e.entity, e.priority, e.failed_runs, e.failed_us, e.failed_role,
        SUBSTR(e.error, 1, 500) AS error, e.next_try_us, e.runs, e.busy_us,
        l.role, l.owner, l.token, l.ttl_us, l.expires_us,
        CASE WHEN e.idle_attempts < :deaths THEN 0
@@ -33,7 +33,7 @@ ORDER BY e.priority DESC, e.key_id
 LIMIT :most;
 
 -- name: recovery.failing
-SELECT e.key_id, e.pipeline, e.entity, e.priority, e.failures, e.failed_us, e.failed_role,
+SELECT e.key_id, e.pipeline, e.entity, e.priority, e.failed_runs, e.failed_us, e.failed_role,
        SUBSTR(e.error, 1, 500) AS error, e.next_try_us, e.runs, e.busy_us,
        l.role, l.owner, l.token, l.ttl_us, l.expires_us
 FROM belaypin_checkpoint AS e

@@ -22,7 +22,7 @@ RETURNING failed_role;
 -- name: run.clear
 -- Its trouble is over: it has ended well, or a person says so.
 UPDATE belaypin_checkpoint
-SET idle_attempts = 0, failures = 0, failed_us = NULL, failed_role = NULL, error = NULL, traceback = NULL,
+SET idle_attempts = 0, failed_runs = 0, failed_us = NULL, failed_role = NULL, error = NULL, traceback = NULL,
     next_try_us = NULL, quarantined_us = NULL, quarantine_reason = NULL
 WHERE key_id = :key_id;
 
@@ -34,7 +34,7 @@ WHERE key_id = :key_id;
 
 -- name: run.progress
 -- How often this entity has failed in a row, and whether anything was committed since the lease was taken.
-SELECT e.failures,
+SELECT e.failed_runs,
        CASE WHEN e.idle_mark = (SELECT CAST(COALESCE(SUM(c.commits + c.version), 0) AS BIGINT)
                                 FROM belaypin_checkpoint AS c
                                 WHERE c.pipeline = e.pipeline AND c.entity = e.entity)
@@ -44,6 +44,6 @@ WHERE e.key_id = :key_id;
 
 -- name: run.failed
 UPDATE belaypin_checkpoint
-SET idle_attempts = 0, failures = :failures, failed_us = {now_us}, failed_role = :role, error = :error,
+SET idle_attempts = 0, failed_runs = :failed_runs, failed_us = {now_us}, failed_role = :role, error = :error,
     traceback = :traceback, next_try_us = {now_us} + :delay_us
 WHERE key_id = :key_id;

@@ -102,7 +102,7 @@ WHERE e.quarantined_us IS NULL AND e.failed_us IS NULL
 
 -- name: status.own
 -- What stands on the Key's own row, and on that of its entity.
-SELECT k.stream, k.items, k.skipped, k.changed, k.late, k.completed_us, k.is_open, k.attempts, e.failures,
+SELECT k.stream, k.items, k.skipped, k.changed, k.late, k.completed_us, k.is_open, k.attempts, e.failed_runs,
        e.idle_attempts, e.priority, e.quarantined_us, e.quarantine_reason
 FROM belaypin_checkpoint AS k
 LEFT JOIN belaypin_checkpoint AS e ON e.pipeline = k.pipeline AND e.entity = k.entity AND e.stream = ''

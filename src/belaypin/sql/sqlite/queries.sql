@@ -1,5 +1,12 @@
 -- What must differ on SQLite.
 
+-- name: transaction.name
+-- A transaction has no name here: it ends in this process, which learns how.
+SELECT NULL;
+
+-- name: transaction.outcome
+SELECT NULL;
+
 -- name: migration.lock
 -- BEGIN IMMEDIATE has locked the file already.
 SELECT 1;
@@ -12,3 +19,10 @@ WHERE type = 'table' AND name = 'belaypin_migration';
 -- name: recovery.begin
 -- SQLite looks each row up as it is.
 SELECT 1;
+
+-- name: failure.among
+-- The ids come as a JSON list: one parameter, however many they are.
+SELECT failure_id, item_id, status, attempts, next_try_us, event_us, is_hole, fingerprint,
+       CASE WHEN payload IS NULL THEN 0 ELSE 1 END AS has_payload
+FROM belaypin_failure
+WHERE key_id = :key_id AND generation = :generation AND item_id IN (SELECT value FROM json_each(:ids));

@@ -3,7 +3,7 @@ ALTER TABLE belaypin_checkpoint ADD COLUMN idle_attempts BIGINT NOT NULL DEFAULT
 ALTER TABLE belaypin_checkpoint ADD COLUMN idle_mark BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE belaypin_checkpoint ADD COLUMN runs BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE belaypin_checkpoint ADD COLUMN busy_us BIGINT NOT NULL DEFAULT 0;
-ALTER TABLE belaypin_checkpoint ADD COLUMN failures BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE belaypin_checkpoint ADD COLUMN failed_runs BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE belaypin_checkpoint ADD COLUMN failed_us BIGINT;
 ALTER TABLE belaypin_checkpoint ADD COLUMN failed_role TEXT COLLATE "C";
 ALTER TABLE belaypin_checkpoint ADD COLUMN error TEXT;

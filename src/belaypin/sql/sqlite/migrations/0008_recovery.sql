@@ -3,7 +3,7 @@ ALTER TABLE belaypin_checkpoint ADD COLUMN idle_attempts INTEGER NOT NULL DEFAUL
 ALTER TABLE belaypin_checkpoint ADD COLUMN idle_mark INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE belaypin_checkpoint ADD COLUMN runs INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE belaypin_checkpoint ADD COLUMN busy_us INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE belaypin_checkpoint ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE belaypin_checkpoint ADD COLUMN failed_runs INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE belaypin_checkpoint ADD COLUMN failed_us INTEGER;
 ALTER TABLE belaypin_checkpoint ADD COLUMN failed_role TEXT;
 ALTER TABLE belaypin_checkpoint ADD COLUMN error TEXT;

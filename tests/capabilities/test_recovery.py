@@ -558,6 +558,38 @@ async def test_operations_that_failed_or_were_abandoned_are_listed(mine: Mine) -
     assert shape(await mine.plan(pipeline="a")) == []
 
 
+async def test_items_that_failed_are_tried_again_when_they_are_due(mine: Mine) -> None:
+    policy = Retry(backoff="10m", max_backoff="10m", jitter=0)
+    is_broken = True
+
+    async def attempt(lease: Any, step: belaypin.Step | None = None) -> None:
+        async for window in lease.windows("posts", since="1d", at="at", retry=policy):
+            async for page in window.pages(lambda cursor: (items, None)):
+                async with page.commit() as tx:
+                    for item in await tx.fresh(page.items, key="id"):
+                        async with tx.attempt(item):
+                            if item["id"] == 1 and is_broken:
+                                raise ValueError("no such post")
+
+    items = [{"id": n, "at": "2023-12-31T12:00:00Z"} for n in range(3)]
+    async with mine.store.lease("a", "user:1") as lease:
+        await attempt(lease)
+    plan = await mine.plan()
+    assert shape(plan) == [("wait", "user:1")]
+    assert plan.steps[0].due_at == datetime.fromtimestamp(mine.clock.us / 1_000_000 + 600, UTC)
+    mine.clock.advance(601)
+    plan = await mine.plan()
+    assert shape(plan) == [("retry", "user:1")]
+    assert "items failed (1 of posts), and are due" in str(plan)
+    assert (await mine.recover(attempt)).counts == {"done": 1}  # it fails again
+    assert shape(await mine.plan()) == [("wait", "user:1")]
+    mine.clock.advance(601)
+    is_broken, items = False, []
+    assert (await mine.recover(attempt)).counts == {"done": 1}
+    assert (await mine.plan()).total == 0
+    assert await mine.store.seen(("a", "user:1", "posts"), [0, 1, 2]) == {0, 1, 2}
+
+
 async def test_findings_of_verify_become_steps(mine: Mine) -> None:
     await mine.left("user:1", 2)
     await mine.store.save(("a", "user:1", "totals"), {"n": 1})

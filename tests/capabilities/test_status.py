@@ -79,7 +79,8 @@ def fill(rows: Rows) -> list[str]:
         )
         for number, expires_us in enumerate(row["leases"]):
             sql.append(
-                "INSERT INTO belaypin_lease VALUES"
+                "INSERT INTO belaypin_lease (key_id, role, owner, token, ttl_us, acquired_us,"
+                " renewed_us, expires_us) VALUES"
                 f" ({key_id}, 'role {number}', 'o', 1, {TTL_US}, 1, 1, {expires_us})"
             )
         for stream, one in row["streams"].items():

@@ -26,7 +26,6 @@ from belaypin.heartbeat import Heartbeat
 from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
-from belaypin.plan import Step
 from belaypin.programs import facts
 from belaypin.programs.migrations import apply, epoch, pending
 from belaypin.retry import Retry
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from belaypin._async.checks import AsyncChecks
     from belaypin._async.evolution import AsyncEvolution
     from belaypin._async.joined import AsyncJoined
+    from belaypin.plan import Step
     from belaypin.records import UpcastReport
 
 __all__ = ["AsyncStore"]

@@ -1,42 +1,40 @@
 # Generated from src/belaypin/_async/recovery.py by tools/generate_sync.py; do not edit.
-"""Recovery: how things stand, what is to be recovered and in which order, and doing it."""
+"""Recovery: how things stand, what is to be recovered and in which order, and doing it.
+
+What does the work is imported with the first call: most workers never make one.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from belaypin._sync.audit import Audit
 from belaypin._sync.lease import Lease
 from belaypin._sync.records import KeyLike
-from belaypin._sync.resolve import resolved
-from belaypin.errors import LeaseHeld, UsageError
+from belaypin.errors import UsageError
 from belaypin.fields import check_count, describe
 from belaypin.keys import Key
-from belaypin.plan import Outcome, Plan, RecoveryReport, Result, Step
 from belaypin.process import is_surely_dead
-from belaypin.program import Program
-from belaypin.programs import audit, recovery, status
-from belaypin.reports import Report
 from belaypin.retry import Retry
-from belaypin.status import Status
 from belaypin.times import Duration
 
-__all__ = ["Recovery"]
+if TYPE_CHECKING:
+    from belaypin.plan import Plan, RecoveryReport, Step
+    from belaypin.reports import Report
+    from belaypin.status import Status
 
-T = TypeVar("T")
+    Work = Callable[[Lease, Step], Any]
 
-_LISTED = 1_000
+__all__ = ["LISTED", "Recovery"]
+
+LISTED = 1_000
+"""So many steps does a plan list, unless it is told otherwise."""
+
 _DEATHS = 5
 _ROUNDS = 100
-_LOSSES = 3
 _MAX_PRIORITY = 1_000_000_000
-
-Work = Callable[[Lease, Step], Any]
 
 
 class Recovery(Audit):
@@ -51,10 +49,14 @@ class Recovery(Audit):
 
         One short read. Of a pipeline it visits each of its rows once, but no payload.
         """
+        from belaypin.programs import status
+
         return self._run(status.read(Key.of(key)), write=False)
 
     def prioritise(self, key: KeyLike, priority: int) -> None:
         """Set how important an entity is: plans put those of higher priority first (default: 0)."""
+        from belaypin.programs import recovery
+
         if type(priority) is not int or abs(priority) > _MAX_PRIORITY:
             raise UsageError(
                 f"priority must be a whole number of at most a thousand million, not "
@@ -67,13 +69,15 @@ class Recovery(Audit):
 
         The next plan lists what it has begun. Noted in the audit.
         """
+        from belaypin.programs import recovery
+
         return self._run(recovery.readmit(_entity(key), self._actor))
 
     def plan(
         self,
         pipeline: str | None = None,
         *,
-        limit: int | None = _LISTED,
+        limit: int | None = LISTED,
         deaths: int = _DEATHS,
         findings: Report | None = None,
     ) -> Plan:
@@ -85,6 +89,8 @@ class Recovery(Audit):
         ``store.verify`` has found; each of its errors becomes a step of kind "repair". With
         ``pipeline``, of that one only, and without operations, which belong to none.
         """
+        from belaypin.programs import recovery
+
         if pipeline is not None:
             Key(pipeline)
         check_count("limit", limit, at_least=1)
@@ -116,10 +122,13 @@ class Recovery(Audit):
         call it again, what is committed stays so. Quarantine, repair and the call itself are
         noted in the audit.
         """
+        from belaypin._sync.recovering import Run
+        from belaypin.programs import audit
+
         check_count("limit", limit, at_least=1)
         if plan is not None and pipeline is None:
             pipeline = plan.pipeline
-        run = _Run(self, work, retry, ttl_s, limit)
+        run = Run(self, work, retry, ttl_s, limit)
         only = None if plan is None else {step.subject for step in plan.steps}
         left = plan or self.plan(pipeline, limit=None, deaths=deaths)
         for _ in range(_ROUNDS):
@@ -134,132 +143,6 @@ class Recovery(Audit):
         where = None if pipeline is None else Key(pipeline)
         self._run(audit.note(self._actor, "recover", where, detail))
         return report
-
-
-class _Run:
-    """One call of ``recover``: what it has done so far."""
-
-    def __init__(
-        self,
-        store: Recovery,
-        work: Work | None,
-        retry: Retry | None,
-        ttl_s: Duration,
-        limit: int | None,
-    ) -> None:
-        self.outcomes: list[Outcome] = []
-        self._store = store
-        self._work = work
-        self._retry = retry
-        self._ttl_s = ttl_s
-        self._limit = limit
-        self._closed: set[tuple[Any, ...]] = set()
-        self._losses: Counter[tuple[Any, ...]] = Counter()
-
-    def steps(self, steps: list[Step]) -> bool:
-        """Do those that are due and that this call may do; whether there were any."""
-        due = [step for step in steps if step.is_due and step.subject not in self._closed]
-        if self._limit is not None:
-            due = due[: self._limit - len(self.outcomes)]
-        for step in due:
-            self.outcomes.append(self._step(step))
-        return bool(due)
-
-    def report(self, left: Plan) -> RecoveryReport:
-        """What was done, and what is left, the damage included that only ``verify`` sees."""
-        stands = {step.subject for step in left.steps}
-        outcomes = [
-            msgspec.structs.replace(o, result="stalled")
-            if o.result == "done" and o.step.subject in stands & self._closed
-            else o
-            for o in self.outcomes
-        ]
-        damaged = [o.step for o in outcomes if o.step.kind == "repair" and o.result == "left"]
-        left = Plan.of(
-            [*left.steps, *(step for step in damaged if step.subject not in stands)],
-            at=left.at,
-            pipeline=left.pipeline,
-            limit=_LISTED,
-            quarantined=left.quarantined,
-            is_complete=left.is_complete,
-        )
-        return RecoveryReport(at=left.at, left=left, outcomes=tuple(outcomes))
-
-    def _step(self, step: Step) -> Outcome:
-        if step.kind == "repair":
-            return self._repair(step)
-        if step.kind == "quarantine":
-            doing = recovery.quarantine(step, step.reason, self._store._actor, _dead(step))
-            return self._closing(step, "quarantined" if self._do(doing) else "taken")
-        if step.operation_id is not None:
-            return self._operation(step)
-        if self._work is None:
-            return self._fence(step)
-        return self._resume(step, self._work)
-
-    def _resume(self, step: Step, work: Work) -> Outcome:
-        assert step.key is not None
-        outcome, has_begun = Outcome(step, "done"), False
-        try:
-            with self._store._lease_for(step, self._ttl_s, self._retry) as lease:
-                has_begun = True
-                resolved(work(lease, step))
-        except LeaseHeld as held:
-            if not has_begun:
-                return self._taken(step)
-            outcome = _failed(step, held)
-        except Exception as error:
-            if not has_begun:
-                raise
-            outcome = _failed(step, error)
-        if not self._do(recovery.progressed(step.key)):
-            self._closed.add(step.subject)
-        return outcome
-
-    def _taken(self, step: Step) -> Outcome:
-        """Another worker was faster. Should he die, a later round finds that out."""
-        self._losses[step.subject] += 1
-        if self._losses[step.subject] == _LOSSES:
-            self._closed.add(step.subject)
-        return Outcome(step, "taken")
-
-    def _fence(self, step: Step) -> Outcome:
-        if step.owner is not None and step.owner != recovery.NOBODY:
-            if self._do(recovery.fence(step, _dead(step))):
-                return self._closing(step, "fenced")
-            return self._taken(step)
-        return self._closing(step, "left", "call store.recover(work) to go on with it")
-
-    def _operation(self, step: Step) -> Outcome:
-        if step.owner is None:
-            return self._closing(step, "left", "call store.once with this id to run it")
-        done = self._do(recovery.lapse(step, _dead(step)))
-        return self._closing(step, "lapsed" if done else "taken")
-
-    def _repair(self, step: Step) -> Outcome:
-        done: bool | None = None
-        if step.key is not None:
-            done = self._do(recovery.repair(step.key, step.finding, self._store._actor))
-        if done is None:
-            return self._closing(step, "left", "belaypin can't repair this without loss")
-        return self._closing(step, "repaired" if done else "taken")
-
-    def _closing(self, step: Step, result: Result, error: str | None = None) -> Outcome:
-        """The outcome of a step that is not done again in this call."""
-        self._closed.add(step.subject)
-        return Outcome(step, result, error)
-
-    def _do(self, program: Program[T]) -> T:
-        return self._store._run(program)
-
-
-def _dead(step: Step) -> str | None:
-    """The owner of the step's lease, if it may be taken from him before its time is up."""
-    return step.owner if step.owner is not None and is_surely_dead(step.owner) else None
-
-
-def _failed(step: Step, error: Exception) -> Outcome:
-    return Outcome(step, "failed", f"{type(error).__name__}: {error}")
 
 
 def _entity(key: KeyLike) -> Key:

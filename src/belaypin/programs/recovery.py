@@ -71,6 +71,14 @@ class Lease(NamedTuple):
         return in_time and not is_dead(self.owner)
 
 
+class Waiting(NamedTuple):
+    """Items of a stream that failed: how many, and when the first of them is due."""
+
+    stream: str
+    items: int
+    due_us: int
+
+
 class Entity:
     """An entity with open work: its own row, its leases by role, its streams with open windows."""
 
@@ -81,6 +89,7 @@ class Entity:
         "failed_role",
         "failed_runs",
         "failed_us",
+        "items",
         "key",
         "leases",
         "next_try_us",
@@ -93,6 +102,7 @@ class Entity:
         pipeline, entity, self.priority, self.failed_runs, self.failed_us, *rest = row
         self.failed_role, self.error, self.next_try_us, self.runs, self.busy_us = rest
         self.deaths = 0
+        self.items: dict[str, list[Waiting]] = {}
         self.key = Key(pipeline, entity)
         self.leases: dict[str, Lease] = {}
         self.streams: dict[str, tuple[str, int | None]] = {}
@@ -108,7 +118,8 @@ def read(pipeline: str | None, deaths: int) -> Program[Facts]:
     windows = yield Statement("recovery.open", most)
     leased = yield Statement("recovery.leased", {**most, "deaths": deaths})
     failing = yield Statement("recovery.failing", most)
-    entities = _entities(windows, leased, failing)
+    items = yield Statement("recovery.items", most)
+    entities = _entities(windows, leased, failing, items)
     unfinished: Rows = ()
     if pipeline is None:
         unfinished = yield Statement("recovery.operations", {"most": MOST_ROWS + 1})
@@ -125,7 +136,7 @@ def read(pipeline: str | None, deaths: int) -> Program[Facts]:
         unfinished,
         quarantined[0][0],
         typical_us,
-        max(map(len, (windows, leased, failing, unfinished))) <= MOST_ROWS,
+        max(map(len, (windows, leased, failing, items, unfinished))) <= MOST_ROWS,
     )
 
 
@@ -246,9 +257,9 @@ def _restore_state() -> Program[bool | None]:
     return None
 
 
-def _entities(windows: Rows, leased: Rows, failing: Rows) -> list[Entity]:
+def _entities(windows: Rows, leased: Rows, failing: Rows, items: Rows) -> list[Entity]:
     entities: dict[int, Entity] = {}
-    for row in (*windows, *leased, *failing):
+    for row in (*windows, *leased, *failing, *items):
         entity = entities.get(row[0])
         if entity is None:
             entity = entities[row[0]] = Entity(row[1:11])
@@ -260,6 +271,8 @@ def _entities(windows: Rows, leased: Rows, failing: Rows) -> list[Entity]:
         entities[row[0]].streams[stream] = progress, head_us
     for row in leased:
         entities[row[0]].deaths = row[16]
+    for row in items:
+        entities[row[0]].items.setdefault(row[11], []).append(Waiting(*row[16:]))
     return list(entities.values())
 
 
@@ -274,7 +287,7 @@ def _steps(entity: Entity, facts: Facts, is_dead: IsDead) -> Iterator[Step]:
             begun.setdefault(role, []).append(stream)
     dead = {role for role, lease in entity.leases.items() if lease.expires_us}
     failed = {entity.failed_role} if entity.failed_us is not None else set()
-    for role in sorted({*begun, *dead, *failed}):
+    for role in sorted({*begun, *dead, *failed, *entity.items}):
         lease = entity.leases.get(role)
         if lease is None or not lease.is_live(facts.now_us, is_dead):
             yield _step(entity, role, tuple(sorted(begun.get(role, ()))), lease, facts)
@@ -284,7 +297,7 @@ def _step(
     entity: Entity, role: str, streams: tuple[str, ...], lease: Lease | None, facts: Facts
 ) -> Step:
     has_died = lease is not None and lease.expires_us != 0
-    kind, reason = _verdict(entity, role, streams, facts.now_us, has_died=has_died)
+    kind, reason, due_us = _verdict(entity, role, streams, facts.now_us, has_died=has_died)
     heads = [entity.streams[stream][1] for stream in streams]
     known = [head for head in heads if head is not None]
     lag_us = facts.now_us - min(known) if known and len(known) == len(heads) else None
@@ -300,7 +313,7 @@ def _step(
         priority=entity.priority,
         lag=None if lag_us is None else timedelta(microseconds=lag_us),
         estimate=None if typical_us is None else timedelta(microseconds=typical_us),
-        due_at=from_us(entity.next_try_us) if kind == "wait" else None,
+        due_at=None if due_us is None else from_us(due_us),
         token=0 if lease is None else lease.token,
         owner=lease.owner if lease is not None and has_died else None,
     )
@@ -308,24 +321,37 @@ def _step(
 
 def _verdict(
     entity: Entity, role: str, streams: tuple[str, ...], now_us: int, *, has_died: bool
-) -> tuple[StepKind, str]:
-    """What is to be done, and why, as a sentence."""
+) -> tuple[StepKind, str, int | None]:
+    """What is to be done, why, as a sentence, and not before when."""
     if entity.failed_us is not None and entity.failed_role == role:
         what = f"it failed {_times(entity.failed_runs)}, last with {entity.error}"
         if entity.next_try_us is None:
-            return "quarantine", f"{what}; its policy has given it up."
+            return "quarantine", f"{what}; its policy has given it up.", None
         if entity.next_try_us > now_us:
-            return "wait", f"{what}; it is tried again at {from_us(entity.next_try_us)}."
+            due = from_us(entity.next_try_us)
+            return "wait", f"{what}; it is tried again at {due}.", entity.next_try_us
         if not has_died:
-            return "retry", f"{what}; it is due."
+            return "retry", f"{what}; it is due.", None
     if entity.deaths and has_died:
         died = f"workers died {_times(entity.deaths)} before they committed anything."
-        return "quarantine", died
+        return "quarantine", died, None
     if streams:
         names = f"{streams[0]} and {len(streams) - 1} more" if len(streams) > 1 else streams[0]
         why = "its worker died" if has_died else "nobody is at it"
-        return "resume", f"a window of {names} is open and {why}: go on at the committed page."
-    return "restart", "its worker died with no window open: go on from what is committed."
+        reason = f"a window of {names} is open and {why}: go on at the committed page."
+        return "resume", reason, None
+    if has_died:
+        reason = "its worker died with no window open: go on from what is committed."
+        return "restart", reason, None
+    return _items_verdict(entity.items[role], now_us)
+
+
+def _items_verdict(waiting: list[Waiting], now_us: int) -> tuple[StepKind, str, int | None]:
+    names = ", ".join(f"{found.items} of {found.stream}" for found in waiting)
+    due_us = min(found.due_us for found in waiting)
+    if due_us > now_us:
+        return "wait", f"items failed ({names}); the first is due at {from_us(due_us)}.", due_us
+    return "retry", f"items failed ({names}), and are due.", None
 
 
 def _unreadable(entity: Entity, stream: str) -> Step:

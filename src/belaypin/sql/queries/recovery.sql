@@ -1,7 +1,7 @@
 -- Recovery: what a plan reads, each part through an index that holds nothing but open work.
 
 -- name: recovery.open
--- Streams with an open window, each with its entity and every lease of that. The three statements that
+-- Streams with an open window, each with its entity and every lease of that. The statements that
 -- tell of entities begin with the same columns, and list the most important first.
 SELECT e.key_id, e.pipeline, e.entity, e.priority, e.failed_runs, e.failed_us, e.failed_role,
        SUBSTR(e.error, 1, 500) AS error, e.next_try_us, e.runs, e.busy_us,
@@ -40,6 +40,27 @@ FROM belaypin_checkpoint AS e
 LEFT JOIN belaypin_lease AS l ON l.key_id = e.key_id AND l.role = e.failed_role
 WHERE e.failed_us IS NOT NULL AND e.pipeline >= :pipeline AND e.pipeline <= :last_pipeline
   AND e.quarantined_us IS NULL
+ORDER BY e.priority DESC, e.key_id
+LIMIT :most;
+
+-- name: recovery.items
+-- Streams with items that failed and wait to be tried again, as windows() does: under the role that was
+-- at the entity last.
+WITH waiting AS (
+    SELECT key_id, generation, COUNT(*) AS items, MIN(next_try_us) AS due_us
+    FROM belaypin_failure
+    WHERE status = 'waiting' AND payload IS NOT NULL
+    GROUP BY key_id, generation
+)
+SELECT e.key_id, e.pipeline, e.entity, e.priority, e.failed_runs, e.failed_us, e.failed_role,
+       SUBSTR(e.error, 1, 500) AS error, e.next_try_us, e.runs, e.busy_us,
+       l.role, l.owner, l.token, l.ttl_us, l.expires_us, s.stream, w.items, w.due_us
+FROM waiting AS w
+JOIN belaypin_checkpoint AS s ON s.key_id = w.key_id AND s.generation = w.generation
+JOIN belaypin_checkpoint AS e ON e.pipeline = s.pipeline AND e.entity = s.entity AND e.stream = ''
+JOIN belaypin_lease AS l ON l.key_id = e.key_id
+     AND l.token = (SELECT MAX(m.token) FROM belaypin_lease AS m WHERE m.key_id = e.key_id)
+WHERE e.pipeline >= :pipeline AND e.pipeline <= :last_pipeline AND e.quarantined_us IS NULL
 ORDER BY e.priority DESC, e.key_id
 LIMIT :most;
 

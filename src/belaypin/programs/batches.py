@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from belaypin.codec import decode_frame
 from belaypin.errors import BelaypinError, SchemaTooNew, VersionConflict
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
@@ -63,8 +64,16 @@ def took_place(saves: Sequence[Save], written: Written) -> Program[bool | None]:
         for each, version in zip(saves, written.outcomes, strict=True)
         if isinstance(version, int)
     }
-    for key, wrote in newest.items():
+    for key, (version, frame) in newest.items():
         row = yield from checkpoints.read(key)
-        if row is not None and (row.version, row.state) == wrote:
+        if row is not None and row.version == version and _is_same(row.state, frame):
             return True
     return False
+
+
+def _is_same(stored: bytes | None, frame: bytes) -> bool:
+    """Whether two frames hold the same state, however it was compressed."""
+    if stored is None:
+        return False
+    what = "a state that was just saved"
+    return decode_frame(stored, what=what) == decode_frame(frame, what=what)

@@ -17,7 +17,9 @@ import msgspec
 
 from belaypin.codec import decode_frame, load_state
 from belaypin.errors import BelaypinError, CorruptRecord, SchemaTooNew, UsageError
+from belaypin.failure import load_item
 from belaypin.keys import Key
+from belaypin.programs.disposal import StoredFailure
 from belaypin.programs.outbox import StoredRow
 from belaypin.programs.pages import NO_WINDOWS, OpenWindow
 from belaypin.programs.upkeep import CoverageRow, KeyRow, LeaseRow, Name, OperationRow, Orphans
@@ -31,6 +33,7 @@ Check = Callable[Concatenate[Row, P], Iterator[Finding]]
 __all__ = [
     "check_attempts",
     "check_coverage",
+    "check_failure",
     "check_key",
     "check_lease",
     "check_message",
@@ -114,6 +117,52 @@ def check_message(row: StoredRow) -> Iterator[Finding]:
             f"no call wrote that.",
             "Ask its receiver whether it has this key. If not, set status = 'waiting', attempts = "
             "0 and delivered_us = NULL in this row of belaypin_outbox: it is delivered again.",
+        )
+
+
+def check_failure(row: StoredFailure) -> Iterator[Finding]:
+    """An item that was put aside: its payload, its key, and that its instant is a hole."""
+    where = f"failure {row.failure_id}"
+    if row.pipeline is None:
+        yield error(
+            "orphan-failure",
+            None,
+            f"belaypin_failure, key_id {row.key_id}, {where}",
+            "It belongs to no key: its checkpoint row is gone.",
+            "Restore the row of belaypin_checkpoint from a backup. If the key was deleted on "
+            "purpose, delete this row as well.",
+        )
+        return
+    key = readable_key((row.pipeline, row.entity or "", row.stream or ""))
+    try:
+        if row.payload is not None:
+            load_item(row.payload, f"the payload of {where}")
+    except (BelaypinError, TypeError, ValueError) as damage:
+        yield error(
+            "failure-corrupt",
+            key,
+            where,
+            f"{damage}",
+            "Restore payload of this row of belaypin_failure from a backup, or set it to NULL: the "
+            "item is then taken from the source when it is fetched again.",
+        )
+    if row.is_uncounted:
+        yield error(
+            "failure-uncounted",
+            key,
+            where,
+            "The key's counter says that it has no failures, so its workers do not look for them.",
+            f"Stop its workers, then set failures = 1 in belaypin_checkpoint where key_id = "
+            f"{row.key_id}: the next commit that meets one counts them.",
+        )
+    if row.is_covered:
+        yield error(
+            "failure-covered",
+            key,
+            where,
+            "Its instant counts as covered, although the item is not processed.",
+            "Nothing is lost as long as this row is there. Settle it: store.replay(failure_id=...) "
+            "or store.skip(failure_id=...).",
         )
 
 

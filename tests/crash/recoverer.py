@@ -16,8 +16,8 @@ from typing import Any
 import belaypin
 
 PIPELINE = "recover"
-DEATHS = 1_000_000  # it is killed for the test's sake, not for the entity's
-NOW = belaypin.Retry(max_attempts=1_000_000, backoff=0)
+DEATHS = 1_000_000  # it is killed for the test's sake, not for the entity's or an item's
+NOW = belaypin.Retry(max_attempts=1_000_000, backoff=0, isolate_after=None)
 
 
 def fetch(pages: int, page_size: int, cursor: Any) -> tuple[list[dict[str, int]], Any]:
@@ -33,7 +33,7 @@ def mine(
     """All pages of the entity's posts that are missing, or the first of them."""
     sql = f"INSERT INTO effect (entity, id) VALUES ({mark}, {mark})"
     done = 0
-    for window in lease.windows("posts", since="1d"):
+    for window in lease.windows("posts", since="1d", retry=NOW):
         for page in window.pages(lambda cursor: fetch(pages, page_size, cursor)):
             with page.commit() as tx:
                 rows = [(lease.key.entity, i["id"]) for i in tx.fresh(page.items, key="id")]

@@ -340,6 +340,14 @@ DAMAGE: list[tuple[str, str | Callable[[Store], None]]] = [
         "message-impossible",
         "UPDATE belaypin_outbox SET attempts = -1 WHERE message_key = 'invoice:4'",
     ),
+    (
+        "dictionary-corrupt",
+        lambda s: change(
+            s,
+            "INSERT INTO belaypin_dictionary VALUES (7, 'shop', '', 1, 1, ?)",
+            [encode_frame(b"of another kind")],
+        ),
+    ),
     ("orphan-attempts", "DELETE FROM belaypin_operation WHERE operation_id = 'invoice:1'"),
     (
         "orphan-segments",

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._async.audit import AsyncAudit
 from belaypin._async.checkup import AsyncCheckup
+from belaypin._async.dictionaries import AsyncDictionaries
 from belaypin._async.failures import AsyncFailures
+from belaypin._async.files import AsyncFiles
 from belaypin._async.lease import AsyncLease
 from belaypin._async.operations import AsyncOperations
 from belaypin._async.outbox import AsyncOutbox
@@ -55,6 +57,8 @@ class AsyncStore(
     AsyncFailures,
     AsyncCheckup,
     AsyncWriters,
+    AsyncDictionaries,
+    AsyncFiles,
     AbstractAsyncContextManager["AsyncStore"],
 ):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
@@ -125,6 +129,7 @@ class AsyncStore(
             duration_us(wait_s, "wait_s"),
             self._limit_items,
             Retry() if retry is None else retry,
+            self._epoch,
         )
 
     def joined(self, connection: Any) -> AsyncJoined:
@@ -195,7 +200,9 @@ class AsyncStore(
         from belaypin._async.checks import AsyncChecks
         from belaypin.cache import Cache
 
-        secret = await self._run(facts.secret(unique_id()))
+        secret = await self._run(facts.secret(), write=False)
+        if secret is None:
+            secret = await self._run(facts.make_secret(unique_id()))
         self._checks = AsyncChecks(Cache(url, self._epoch, secret), self._run)
 
     async def _committed(self, key: Key, ids: Sequence[ItemId]) -> Collection[ItemId]:

@@ -10,7 +10,7 @@ import msgspec
 from belaypin.errors import UsageError
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import disposal, inspection, operations, outbox, upkeep
+from belaypin.programs import dictionaries, disposal, inspection, operations, outbox, upkeep
 from belaypin.programs.recount import Recount
 from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, LedgerPage, OperationRow, Scope
 from belaypin.reports import Finding, Report
@@ -41,6 +41,7 @@ async def verify(store: AsyncCheckup, pipeline: str | None, entity: str | None) 
     if pipeline is None:
         await verification.operations()
         await verification.messages()
+        await verification.dictionaries()
         await verification.orphans()
     return verification.report()
 
@@ -107,6 +108,15 @@ class _Verification:
             for row in page:
                 self._add(inspection.check_message(row))
             after = page[-1].message_id
+
+    async def dictionaries(self) -> None:
+        """Every trained dictionary; states that need one which is gone are found with their key."""
+        after = -1
+        while page := await self._run(dictionaries.listed(after)):
+            for dictionary_id in page:
+                damage = await self._run(dictionaries.check(dictionary_id))
+                self._add(inspection.check_dictionary(dictionary_id, damage))
+            after = page[-1]
 
     async def orphans(self) -> None:
         """Every record that belongs to no key."""

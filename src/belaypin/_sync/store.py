@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._sync.audit import Audit
 from belaypin._sync.checkup import Checkup
+from belaypin._sync.dictionaries import Dictionaries
 from belaypin._sync.failures import Failures
+from belaypin._sync.files import Files
 from belaypin._sync.lease import Lease
 from belaypin._sync.operations import Operations
 from belaypin._sync.outbox import Outbox
@@ -55,6 +57,8 @@ class Store(
     Failures,
     Checkup,
     Writers,
+    Dictionaries,
+    Files,
     AbstractContextManager["Store"],
 ):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
@@ -125,6 +129,7 @@ class Store(
             duration_us(wait_s, "wait_s"),
             self._limit_items,
             Retry() if retry is None else retry,
+            self._epoch,
         )
 
     def joined(self, connection: Any) -> Joined:
@@ -191,7 +196,9 @@ class Store(
         from belaypin._sync.checks import Checks
         from belaypin.cache import Cache
 
-        secret = self._run(facts.secret(unique_id()))
+        secret = self._run(facts.secret(), write=False)
+        if secret is None:
+            secret = self._run(facts.make_secret(unique_id()))
         self._checks = Checks(Cache(url, self._epoch, secret), self._run)
 
     def _committed(self, key: Key, ids: Sequence[ItemId]) -> Collection[ItemId]:

@@ -33,6 +33,7 @@ Check = Callable[Concatenate[Row, P], Iterator[Finding]]
 __all__ = [
     "check_attempts",
     "check_coverage",
+    "check_dictionary",
     "check_failure",
     "check_key",
     "check_lease",
@@ -95,6 +96,22 @@ def check_result(framed: bytes, row: OperationRow) -> Iterator[Finding]:
         "Its effect is committed; only what it returned is lost. Restore the row from a backup. Do "
         "not delete it: the operation would run again.",
     )
+
+
+def check_dictionary(dictionary_id: int, damage: BelaypinError | None) -> Iterator[Finding]:
+    """A trained dictionary: whole, and the one that it is named for."""
+    if isinstance(damage, SchemaTooNew):
+        where = f"dictionary {dictionary_id}"
+        yield warning("newer-record", None, where, f"{damage}", _UPGRADE)
+    elif damage is not None:
+        yield error(
+            "dictionary-corrupt",
+            None,
+            f"dictionary {dictionary_id}",
+            f"{damage}",
+            "Restore its row of belaypin_dictionary from a backup: the states that need it can't "
+            "be read without it, but by processes that know it from before.",
+        )
 
 
 def check_message(row: StoredRow) -> Iterator[Finding]:

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from belaypin._sync.work import Work
     from belaypin._sync.writer import Writer
     from belaypin.backends.base import AsyncBackend, Backend, Result
+    from belaypin.compaction import CompactReport
     from belaypin.explanation import Explanation, Placed
     from belaypin.failure import Failure
     from belaypin.health import Health
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
         UpcastReport,
     )
     from belaypin.reports import Finding, Report
+    from belaypin.retention import Dropped, GcReport, Retention
     from belaypin.writer_reports import LossBound, WriterFailure, WriterReport
 
 __all__ = [
@@ -107,14 +109,17 @@ __all__ = [
     "Checkpointable",
     "Clock",
     "Commit",
+    "CompactReport",
     "CorruptRecord",
     "Delivery",
     "DictionaryReport",
+    "Dropped",
     "Explanation",
     "Failure",
     "Fenced",
     "FetchError",
     "Finding",
+    "GcReport",
     "Health",
     "Interval",
     "Joined",
@@ -135,6 +140,7 @@ __all__ = [
     "Report",
     "RequestMismatch",
     "Result",
+    "Retention",
     "Retry",
     "Schema",
     "SchemaTooNew",
@@ -275,6 +281,7 @@ _HOMES = {
 # So are the records that only some calls return.
 _RECORDS = {
     "backends.base": ("Result",),
+    "compaction": ("CompactReport",),
     "explanation": ("Explanation", "Placed"),
     "failure": ("Failure",),
     "health": ("Health",),
@@ -290,6 +297,7 @@ _RECORDS = {
         "UpcastReport",
     ),
     "reports": ("Finding", "Report"),
+    "retention": ("Dropped", "GcReport", "Retention"),
     "writer_reports": ("LossBound", "WriterFailure", "WriterReport"),
 }
 _LAZY = {

@@ -36,11 +36,13 @@ from belaypin.errors import (
     VersionConflict,
 )
 from belaypin.explanation import Explanation, Placed
+from belaypin.fields import check_count
 from belaypin.fingerprint import canonical, fingerprint
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.records import (
+    KEPT_VERSIONS,
     AuditEntry,
     Checkpoint,
     Interval,
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from belaypin._sync.window import Page, Window
     from belaypin._sync.work import Work
     from belaypin.backends.base import AsyncBackend, Backend, Result
+    from belaypin.history import Difference, Forked, Rewound, RewoundStream, Savepoint, Version
 
 __all__ = [
     "AsyncBatch",
@@ -95,10 +98,12 @@ __all__ = [
     "Clock",
     "Commit",
     "CorruptRecord",
+    "Difference",
     "Explanation",
     "Fenced",
     "FetchError",
     "Finding",
+    "Forked",
     "Health",
     "Interval",
     "Joined",
@@ -116,6 +121,9 @@ __all__ = [
     "Report",
     "RequestMismatch",
     "Result",
+    "Rewound",
+    "RewoundStream",
+    "Savepoint",
     "Schema",
     "SchemaTooNew",
     "SqlError",
@@ -128,6 +136,7 @@ __all__ = [
     "StoreUnavailable",
     "UpcastReport",
     "UsageError",
+    "Version",
     "VersionConflict",
     "Window",
     "Work",
@@ -141,19 +150,27 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEMS) -> Store:
+def open(
+    url: str,
+    *,
+    clock: Clock | None = None,
+    ledger_items: int = LIMIT_ITEMS,
+    history: int = KEPT_VERSIONS,
+) -> Store:
     """Open the store at ``url``, making its tables if need be; close it, or use it in a ``with``.
 
     ``sqlite:///app.db`` is a file in the working directory, ``sqlite:///:memory:`` lives as long
     as the store is open, ``postgresql:///app`` is a database that exists. ``ledger_items``: ids
-    that each stream may keep in memory. ``clock`` replaces the database's clock, for tests.
+    that each stream may keep in memory. ``history``: states of each Key that are kept when others
+    replace them (0: none), see ``store.history``. ``clock`` replaces the database's clock, for tests.
 
     Raises UsageError for a URL that is none, MissingDriver if an extra is to be installed,
     StoreUnavailable if the database can't be reached, SchemaTooNew if a newer belaypin made it.
     """
     from belaypin._sync.store import Store
 
-    store = Store(_backend(parse_url(url), clock), limit_items=ledger_items)
+    check_count("history", history, at_least=0)
+    store = Store(_backend(parse_url(url), clock), limit_items=ledger_items, history=history)
     try:
         store._migrate()
     except BaseException:
@@ -163,13 +180,18 @@ def open(url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEM
 
 
 async def aopen(
-    url: str, *, clock: Clock | None = None, ledger_items: int = LIMIT_ITEMS
+    url: str,
+    *,
+    clock: Clock | None = None,
+    ledger_items: int = LIMIT_ITEMS,
+    history: int = KEPT_VERSIONS,
 ) -> AsyncStore:
     """``open`` for asyncio: the same store, its methods awaited."""
     from belaypin._async.store import AsyncStore
 
+    check_count("history", history, at_least=0)
     backend = await _async_backend(parse_url(url), clock)
-    store = AsyncStore(backend, limit_items=ledger_items)
+    store = AsyncStore(backend, limit_items=ledger_items, history=history)
     try:
         await store._migrate()
     except BaseException:
@@ -236,6 +258,9 @@ _LAZY = {
     for module, names in _HOMES.items()
     for name in names
 } | {"Result": "belaypin.backends.base"}
+_LAZY |= dict.fromkeys(
+    ("Difference", "Forked", "Rewound", "RewoundStream", "Savepoint", "Version"), "belaypin.history"
+)
 
 if not TYPE_CHECKING:  # so that a type checker refuses names that don't exist
 

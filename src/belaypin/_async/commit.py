@@ -152,7 +152,7 @@ class AsyncCommit(AsyncWork):
                 unique_id(), self._fence.role, window, cover_us, self._selection.entries, counts
             )
             appended = await self._run(pages.commit(self._fence, self._stream, advance))
-            await self._run(components.save(changes))
+            await self._run(components.save(changes, self._fence.token))
             await self._renew_if_long(self._fence)
         except BaseException as error:
             await self._end(error)

@@ -12,6 +12,7 @@ from belaypin._async.evolution import AsyncEvolution
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.lease import AsyncLease
 from belaypin._async.records import AsyncRecords, KeyLike
+from belaypin._async.travel import AsyncTravel
 from belaypin._async.upkeep import AsyncUpkeep
 from belaypin.backends.base import AsyncBackend, AsyncTransaction, Params, Result
 from belaypin.catalog import migrations
@@ -23,7 +24,7 @@ from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.programs.evolution import Kind, Tally
 from belaypin.programs.migrations import apply, epoch, pending
-from belaypin.records import UpcastReport
+from belaypin.records import KEPT_VERSIONS, UpcastReport
 from belaypin.schema import Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
@@ -34,12 +35,21 @@ _MIN_TTL_US = 50_000
 _STATES_PER_STEP = 100
 
 
-class AsyncStore(AsyncRecords, AsyncUpkeep, AsyncAudit, AbstractAsyncContextManager["AsyncStore"]):
+class AsyncStore(
+    AsyncRecords, AsyncUpkeep, AsyncTravel, AsyncAudit, AbstractAsyncContextManager["AsyncStore"]
+):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
 
-    def __init__(self, backend: AsyncBackend, *, limit_items: int = LIMIT_ITEMS) -> None:
+    def __init__(
+        self,
+        backend: AsyncBackend,
+        *,
+        limit_items: int = LIMIT_ITEMS,
+        history: int = KEPT_VERSIONS,
+    ) -> None:
         self._backend = backend
         self._limit_items = limit_items
+        self._history = history
         self._heartbeat = Heartbeat(backend.side)
         self._epoch = ""
 
@@ -93,6 +103,7 @@ class AsyncStore(AsyncRecords, AsyncUpkeep, AsyncAudit, AbstractAsyncContextMana
             ttl_us,
             duration_us(wait_s, "wait_s"),
             self._limit_items,
+            self._history,
         )
 
     def joined(self, connection: Any) -> AsyncJoined:
@@ -102,7 +113,11 @@ class AsyncStore(AsyncRecords, AsyncUpkeep, AsyncAudit, AbstractAsyncContextMana
         colour of this store (sync or async). Raises UsageError for anything else.
         """
         return AsyncJoined(
-            connection, self._backend.dialect, self._epoch, self._backend.pinned_clock
+            connection,
+            self._backend.dialect,
+            self._epoch,
+            self._backend.pinned_clock,
+            self._history,
         )
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
@@ -136,9 +151,8 @@ class AsyncStore(AsyncRecords, AsyncUpkeep, AsyncAudit, AbstractAsyncContextMana
         check_count("show", show, at_least=0)
         after_entity = "" if after is None else kind.entity_of(Key.of(after))
         tally = Tally(kind, type, schema, show, dry_run=dry_run)
-        return await AsyncEvolution(self._open, kind, _STATES_PER_STEP).upcast(
-            tally, after_entity, limit
-        )
+        evolution = AsyncEvolution(self._open, kind, _STATES_PER_STEP, self._history)
+        return await evolution.upcast(tally, after_entity, limit)
 
     async def confirm_states(
         self, pipeline: str, schema: Schema, *, stream: str | None = None
@@ -149,7 +163,8 @@ class AsyncStore(AsyncRecords, AsyncUpkeep, AsyncAudit, AbstractAsyncContextMana
         originals of newer ones, are left alone; ``stream`` is as in ``upcast_states``.
         """
         kind = _kind(pipeline, stream, schema)
-        return await AsyncEvolution(self._open, kind, _STATES_PER_STEP).confirm(schema.version)
+        evolution = AsyncEvolution(self._open, kind, _STATES_PER_STEP, self._history)
+        return await evolution.confirm(schema.version)
 
     async def _migrate(self) -> None:
         steps = migrations(self._backend.dialect)

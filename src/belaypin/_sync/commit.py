@@ -152,7 +152,7 @@ class Commit(Work):
                 unique_id(), self._fence.role, window, cover_us, self._selection.entries, counts
             )
             appended = self._run(pages.commit(self._fence, self._stream, advance))
-            self._run(components.save(changes))
+            self._run(components.save(changes, self._fence.token))
             self._renew_if_long(self._fence)
         except BaseException as error:
             self._end(error)

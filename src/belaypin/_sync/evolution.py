@@ -26,10 +26,13 @@ _KEPT_CHANGING = (
 class Evolution:
     """One run over the states of a kind; each batch is a transaction of its own."""
 
-    def __init__(self, open_transaction: OpenTransaction, kind: Kind, batch: int) -> None:
+    def __init__(
+        self, open_transaction: OpenTransaction, kind: Kind, batch: int, history: int
+    ) -> None:
         self._open_transaction = open_transaction
         self._kind = kind
         self._batch = batch
+        self._history = history
 
     def upcast(self, tally: Tally, after_entity: str, limit: int | None) -> UpcastReport:
         """Upcast what is older, up to ``limit`` states looked at."""
@@ -60,7 +63,7 @@ class Evolution:
     def _replaced(self, tally: Tally, upcasts: Sequence[Upcast]) -> list[Upcast]:
         if not upcasts:
             return []
-        done = self._run(evolution.replace(upcasts))
+        done = self._run(evolution.replace(upcasts, self._history))
         replaced = {upcast.stored.key_id for upcast in done}
         for upcast in upcasts:
             if upcast.stored.key_id not in replaced:
@@ -74,7 +77,7 @@ class Evolution:
             upcast = tally.take(now) if now is not None else None
             if upcast is None:
                 return []
-            if done := self._run(evolution.replace([upcast])):
+            if done := self._run(evolution.replace([upcast], self._history)):
                 return done
         tally.failed(stored, _KEPT_CHANGING)
         return []

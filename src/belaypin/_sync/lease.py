@@ -53,6 +53,7 @@ class Lease(AbstractContextManager["Lease"]):
         ttl_us: int,
         wait_us: int,
         limit_items: int,
+        history: int,
     ) -> None:
         self.key = key
         self.role = role
@@ -61,6 +62,7 @@ class Lease(AbstractContextManager["Lease"]):
         self._ttl_us = ttl_us
         self._wait_us = wait_us
         self._limit_items = limit_items
+        self._history = history
         self._owner = owner_name(unique_id())
         self._held: Fence | None = None
         self._beat: Beat | None = None
@@ -112,6 +114,7 @@ class Lease(AbstractContextManager["Lease"]):
             raise
         self._held = found
         self._is_lost = False
+        self._streams.clear()  # while nobody held it, it may have been rewound
         fence = found
         self._beat = self._heartbeat.add(
             lambda: leases.renew(fence), self._lose, self._ttl_us / 1_000_000
@@ -200,7 +203,7 @@ class Lease(AbstractContextManager["Lease"]):
         Raises SchemaTooNew if newer code has saved its state, UsageError if it is no component.
         """
         fence = self._fence()
-        attached = Attached(self.key.child(name), component, type, schema)
+        attached = Attached(self.key.child(name), component, type, schema, self._history)
         with self._backend.transaction(write=False) as transaction:
             row = transaction.run(checkpoints.read(attached.key))
         if row is None:

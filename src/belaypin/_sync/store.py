@@ -12,6 +12,7 @@ from belaypin._sync.evolution import Evolution
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
 from belaypin._sync.records import KeyLike, Records
+from belaypin._sync.travel import Travel
 from belaypin._sync.upkeep import Upkeep
 from belaypin.backends.base import Backend, Params, Result, Transaction
 from belaypin.catalog import migrations
@@ -23,7 +24,7 @@ from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.programs.evolution import Kind, Tally
 from belaypin.programs.migrations import apply, epoch, pending
-from belaypin.records import UpcastReport
+from belaypin.records import KEPT_VERSIONS, UpcastReport
 from belaypin.schema import Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
@@ -34,12 +35,19 @@ _MIN_TTL_US = 50_000
 _STATES_PER_STEP = 100
 
 
-class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
+class Store(Records, Upkeep, Travel, Audit, AbstractContextManager["Store"]):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
 
-    def __init__(self, backend: Backend, *, limit_items: int = LIMIT_ITEMS) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        limit_items: int = LIMIT_ITEMS,
+        history: int = KEPT_VERSIONS,
+    ) -> None:
         self._backend = backend
         self._limit_items = limit_items
+        self._history = history
         self._heartbeat = Heartbeat(backend.side)
         self._epoch = ""
 
@@ -93,6 +101,7 @@ class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
             ttl_us,
             duration_us(wait_s, "wait_s"),
             self._limit_items,
+            self._history,
         )
 
     def joined(self, connection: Any) -> Joined:
@@ -101,7 +110,13 @@ class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
         Takes a connection of sqlite3 or psycopg, or a connection or session of SQLAlchemy, in the
         colour of this store (sync or async). Raises UsageError for anything else.
         """
-        return Joined(connection, self._backend.dialect, self._epoch, self._backend.pinned_clock)
+        return Joined(
+            connection,
+            self._backend.dialect,
+            self._epoch,
+            self._backend.pinned_clock,
+            self._history,
+        )
 
     def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement of your own in a transaction of its own, such as CREATE TABLE."""
@@ -134,7 +149,8 @@ class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
         check_count("show", show, at_least=0)
         after_entity = "" if after is None else kind.entity_of(Key.of(after))
         tally = Tally(kind, type, schema, show, dry_run=dry_run)
-        return Evolution(self._open, kind, _STATES_PER_STEP).upcast(tally, after_entity, limit)
+        evolution = Evolution(self._open, kind, _STATES_PER_STEP, self._history)
+        return evolution.upcast(tally, after_entity, limit)
 
     def confirm_states(self, pipeline: str, schema: Schema, *, stream: str | None = None) -> int:
         """Drop what ``schema`` (or an older one) replaced; returns how many originals that were.
@@ -143,7 +159,8 @@ class Store(Records, Upkeep, Audit, AbstractContextManager["Store"]):
         originals of newer ones, are left alone; ``stream`` is as in ``upcast_states``.
         """
         kind = _kind(pipeline, stream, schema)
-        return Evolution(self._open, kind, _STATES_PER_STEP).confirm(schema.version)
+        evolution = Evolution(self._open, kind, _STATES_PER_STEP, self._history)
+        return evolution.confirm(schema.version)
 
     def _migrate(self) -> None:
         steps = migrations(self._backend.dialect)

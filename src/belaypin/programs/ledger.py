@@ -74,15 +74,19 @@ def append(
     membership: Membership,
     entries: Mapping[ItemId, bytes | None],
     token: int,
+    barrier_seq: int = 0,
 ) -> Program[Appended]:
-    """Add the ids of a commit. The caller holds the stream row's lock and has refreshed."""
+    """Add the ids of a commit. The caller holds the stream row's lock and has refreshed.
+
+    Segments up to ``barrier_seq`` belong to a savepoint and stay as they are.
+    """
     done = Appended(membership.head_seq)
     if not entries:
         return done
     level = 0
     stored: list[tuple[str, bytes]] = []
-    while _is_crowded(membership, level):
-        taken = yield from _take(key_id, generation, level)
+    while _is_crowded(membership, level, barrier_seq):
+        taken = yield from _take(key_id, generation, level, barrier_seq)
         done.removed += [seq for seq, _ in taken]
         stored = [*((_named(key_id, seq), payload) for seq, payload in taken), *stored]
         level += 1
@@ -93,17 +97,28 @@ def append(
     return done
 
 
-def _is_crowded(membership: Membership, level: int) -> bool:
+def _is_crowded(membership: Membership, level: int, barrier_seq: int) -> bool:
     """Whether the segments of a level are many and small enough to merge."""
     if membership.levels[level] < FAN_OUT - 1:
         return False
-    sizes = [block.items for block in membership.blocks.values() if block.level == level]
-    return sum(sizes) < _FULL_ITEMS * len(sizes)
+    sizes = [
+        block.items
+        for block in membership.blocks.values()
+        if block.level == level and block.seq > barrier_seq
+    ]
+    return len(sizes) >= FAN_OUT - 1 and sum(sizes) < _FULL_ITEMS * len(sizes)
 
 
-def _take(key_id: int, generation: int, level: int) -> Program[list[tuple[int, bytes]]]:
+def _take(
+    key_id: int, generation: int, level: int, barrier_seq: int
+) -> Program[list[tuple[int, bytes]]]:
     """Remove the segments of a level and return their payloads, oldest first."""
-    where = {"key_id": key_id, "generation": generation, "level": level}
+    where = {
+        "key_id": key_id,
+        "generation": generation,
+        "level": level,
+        "barrier_seq": barrier_seq,
+    }
     rows = yield Statement("segment.take", where)
     return sorted((row[0], row[1]) for row in rows)
 

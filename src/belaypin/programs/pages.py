@@ -64,6 +64,8 @@ class StreamRow(NamedTuple):
     commits: int
     commit_id: str | None
     head_seq: int
+    barrier_seq: int
+    """Up to here segments belong to a savepoint, and are not merged with later ones."""
     progress: str
     now_us: int
 
@@ -124,7 +126,7 @@ def read(stream: Stream) -> Program[StreamRow]:
     if rows:
         return (yield from _take(stream, StreamRow(*rows[0])))
     rows = yield Statement("clock.now")
-    return StreamRow(0, 1, 0, None, 0, "{}", rows[0][0])
+    return StreamRow(0, 1, 0, None, 0, 0, "{}", rows[0][0])
 
 
 def resumable(
@@ -171,7 +173,12 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
     row = stream.row
     assert row is not None
     appended = yield from ledger.append(
-        row.key_id, row.generation, stream.membership, advance.entries, fence.token
+        row.key_id,
+        row.generation,
+        stream.membership,
+        advance.entries,
+        fence.token,
+        row.barrier_seq,
     )
     if advance.cover_us is not None:
         yield from coverage.extend(row.key_id, row.generation, *advance.cover_us)
@@ -189,6 +196,8 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
 
 
 def _take(stream: Stream, row: StreamRow) -> Program[StreamRow]:
+    if stream.row is not None and stream.row.generation != row.generation:
+        stream.reset()  # what was committed in another generation says nothing about this one
     stream.key_id, stream.row = row.key_id, row
     yield from ledger.refresh(row.key_id, row.generation, stream.membership, row.head_seq)
     return row

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from belaypin import intervals
-from belaypin.errors import UsageError
+from belaypin.errors import CorruptRecord, UsageError
 from belaypin.history import Rewound, RewoundStream
 from belaypin.intervals import Intervals
 from belaypin.keys import Key
@@ -48,8 +48,10 @@ class _Stood(NamedTuple):
     items: int = 0
     version: int | None = None
     schema_version: int = 0
-    standing: tuple[int, ...] = ()
-    """Its generation, commits and version as long as it stands just there."""
+    is_lost: int = 0
+    """Whether its state is gone from history, which nothing of ours does."""
+    standing: tuple[int | None, ...] = ()
+    """What tells that nothing was done since: each commit moves one of these."""
     covered: tuple[tuple[int, int], ...] = ()
 
 
@@ -171,6 +173,12 @@ def _rewind_row(
     is_same = (row.version, row.schema_version) == (stood.version, stood.schema_version)
     if stood.version is None:
         is_same = not row.has_state and row.content_hash is None
+    if stood.is_lost and not is_same:
+        raise CorruptRecord(
+            f"The state that {Key(key.pipeline, key.entity, row.stream)} had at the savepoint "
+            f"(version {stood.version}) is gone from belaypin_history. Nothing of {key} was "
+            f"changed. Restore that row from a backup."
+        )
     if row.has_state and not is_same:
         yield savepoints.keep(row, reason)
     at = {**where, "generation": row.generation + 1}
@@ -187,22 +195,22 @@ def _rewind_row(
 
 
 def _is_there(row: HeldRow, stood: _Stood, covered: Intervals) -> bool:
-    """Whether nothing was done since; that content was seen again leaves no other trace."""
+    """Whether nothing was done since, so that there is nothing to take back."""
     if stood.version is None:
         return row.is_blank and not covered
-    standing = (row.generation, row.commits, row.version)
-    is_same = (stood.standing, stood.schema_version) == (standing, row.schema_version)
-    return row.content_hash is None and is_same and stood.covered == (*covered,)
+    moves = (row.generation, row.commits, row.version, row.skipped, row.last_seen_us)
+    is_same = (stood.standing, stood.schema_version) == (moves, row.schema_version)
+    return is_same and stood.covered == (*covered,)
 
 
 def _stood(where: dict[str, Any]) -> Program[_Stood]:
     rows = yield Statement("savepoint.stood", where)
     if not rows:
         return _Stood()
-    items, version, schema_version, *standing = rows[0]
+    items, version, schema_version, is_lost, *standing = rows[0]
     spans = yield Statement("savepoint.covered", where)
     covered = tuple((start, end) for start, end in spans)
-    return _Stood(items, version, schema_version, tuple(standing), covered)
+    return _Stood(items, version, schema_version, is_lost, tuple(standing), covered)
 
 
 def _rewound(

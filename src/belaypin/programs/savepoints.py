@@ -64,9 +64,11 @@ class HeldRow(NamedTuple):
     head_seq: int
     progress: str
     items: int
+    skipped: int
     version: int
     schema_version: int
     content_hash: str | None
+    last_seen_us: int | None
     has_state: int
     now_us: int
 

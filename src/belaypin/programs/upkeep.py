@@ -10,6 +10,7 @@ from belaypin.program import Program, Rows, SqlValue, Statement
 __all__ = [
     "INLINE_BYTES",
     "CoverageRow",
+    "KeptRow",
     "KeyPage",
     "KeyRow",
     "LeaseRow",
@@ -19,6 +20,7 @@ __all__ = [
     "Scope",
     "SegmentRow",
     "Standing",
+    "kept_state",
     "key_page",
     "ledger_page",
     "operation_page",
@@ -30,6 +32,7 @@ __all__ = [
 INLINE_BYTES = 65_536
 """Larger states and results are read one by one, so that a page of them stays small."""
 
+_INLINE_KEPT_BYTES = 8_192  # of each Key there may be many
 _PAGE_KEYS = 200
 _PAGE_SEGMENTS = 16
 _SHORT_SEQ = 8
@@ -133,12 +136,22 @@ class LeaseRow(NamedTuple):
     now_us: int
 
 
+class KeptRow(NamedTuple):
+    """A state in history; ``small_state`` is None where it is a large one."""
+
+    key_id: int
+    version: int
+    schema_version: int
+    small_state: bytes | None
+
+
 class KeyPage(NamedTuple):
     """Some keys in order, with what belongs to them, as they stood at one moment."""
 
     keys: list[KeyRow]
     coverage: list[CoverageRow]
     leases: list[LeaseRow]
+    history: list[KeptRow]
     short_ledgers: dict[int, LedgerPage]
     """By key_id; the others are read one by one."""
 
@@ -204,14 +217,16 @@ def key_page(scope: Scope) -> Program[tuple[KeyPage, Scope | None]]:
     rows = yield Statement("upkeep.keys", {**scope.params(), **page_size})
     keys = [KeyRow(*row) for row in rows]
     if not keys:
-        return KeyPage([], [], [], {}), None
+        return KeyPage([], [], [], [], {}), None
     here = {**Scope(keys[0].name, keys[-1].name).params(), "limit": len(keys)}
     coverage = yield Statement("upkeep.coverage", here)
     leases = yield Statement("upkeep.leases", here)
+    kept = yield Statement("upkeep.history", {**here, "inline_bytes": _INLINE_KEPT_BYTES})
     page = KeyPage(
         keys,
         [CoverageRow(*row) for row in coverage],
         [LeaseRow(*row) for row in leases],
+        [KeptRow(*row) for row in kept],
         (yield from _short_ledgers(keys, here)),
     )
     return page, scope.beyond(keys[-1].name) if len(keys) == _PAGE_KEYS else None
@@ -251,6 +266,12 @@ def orphan_page(after: int) -> Program[tuple[list[Orphans], int | None]]:
 def state(key_id: int) -> Program[bytes | None]:
     """The framed state of a key."""
     return _only((yield Statement("upkeep.state", {"key_id": key_id})))
+
+
+def kept_state(row: KeptRow) -> Program[bytes | None]:
+    """The framed state of a version in history."""
+    where = {"key_id": row.key_id, "version": row.version, "schema_version": row.schema_version}
+    return _only((yield Statement("upkeep.kept_state", where)))
 
 
 def result(operation_id: str) -> Program[bytes | None]:

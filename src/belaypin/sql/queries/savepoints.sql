@@ -27,8 +27,8 @@ WHERE expires_us <> 0
                 WHERE c.pipeline = :pipeline AND c.entity = :entity AND c.stream = '');
 
 -- name: travel.rows
-SELECT key_id, stream, generation, commits, head_seq, progress, items, version, schema_version, content_hash,
-       CASE WHEN state IS NULL THEN 0 ELSE 1 END AS has_state, {now_us} AS now_us
+SELECT key_id, stream, generation, commits, head_seq, progress, items, skipped, version, schema_version,
+       content_hash, last_seen_us, CASE WHEN state IS NULL THEN 0 ELSE 1 END AS has_state, {now_us} AS now_us
 FROM belaypin_checkpoint
 WHERE pipeline = :pipeline AND entity = :entity AND stream >= :stream AND stream <= :last_stream
 ORDER BY key_id
@@ -172,7 +172,13 @@ SET barrier_seq = COALESCE((SELECT MAX(s.head_seq) FROM belaypin_savepoint_key A
 WHERE key_id = :key_id;
 
 -- name: savepoint.stood
-SELECT items, version, schema_version, at_generation, at_commits, at_version
+SELECT items, version, schema_version,
+       CASE WHEN has_state = 1 AND NOT EXISTS (
+           SELECT 1 FROM belaypin_history AS h
+           WHERE h.key_id = belaypin_savepoint_key.key_id AND h.version = belaypin_savepoint_key.version
+             AND h.schema_version = belaypin_savepoint_key.schema_version AND h.is_damaged = 0)
+       THEN 1 ELSE 0 END AS is_lost,
+       at_generation, at_commits, at_version, skipped, last_seen_us
 FROM belaypin_savepoint_key
 WHERE key_id = :key_id AND savepoint_id = :savepoint_id;
 

@@ -19,6 +19,7 @@ _TITLES = {
     "bytes": "Bytes per item that belaypin adds to the database (500 a page)",
     "skip": "Skip rate: a second run over the same data, the ledger read anew (500 a page)",
     "growth": "Growth: the tax further along one stream (500 a page)",
+    "hash": "Fingerprint: CPU time of one / of the bare C encoder and SHA-256 on the same document",
     "fixed": "Fixed costs",
 }
 

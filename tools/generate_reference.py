@@ -64,7 +64,7 @@ Ids of one stream in memory (`ledger_items`) | membership.LIMIT_ITEMS | | read a
 Ids in one ledger segment | segments.BLOCK_ITEMS | | several segments
 Ledger segments of one level | programs.ledger.FAN_OUT | | they merge
 Pages without news whose cursor may wait | programs.courses._LEFT_TO_LATER | | it is written
-The stored error of a failed operation | _sync.once._MAX_ERROR_CHARS | characters | it is cut
+The stored error of a failed operation | mishaps.MAX_ERROR_CHARS | characters | it is cut
 SQLite: waiting for another writer | backends.sqlite.BUSY_TIMEOUT_S | s | `StoreBusy`
 SQLite with asyncio: threads | backends.threaded._THREADS | | calls wait
 PostgreSQL: connections of one store | backends._sync.postgres._POOL_CONNECTIONS | | calls wait

@@ -36,11 +36,14 @@ from belaypin.errors import (
     VersionConflict,
 )
 from belaypin.explanation import Explanation, Placed
+from belaypin.failure import Failure
 from belaypin.fields import check_count
 from belaypin.fingerprint import canonical, fingerprint
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
+from belaypin.message import Delivery, Message
+from belaypin.operation import Operation, OperationAttempt
 from belaypin.records import (
     KEPT_VERSIONS,
     AuditEntry,
@@ -52,6 +55,7 @@ from belaypin.records import (
     UpcastReport,
 )
 from belaypin.reports import Finding, Report
+from belaypin.retry import Retry
 from belaypin.schema import Schema
 from belaypin.urls import Target, parse_url
 
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
     from belaypin._async.live import AsyncBatch, AsyncLive
     from belaypin._async.once import AsyncOnce
     from belaypin._async.store import AsyncStore
+    from belaypin._async.trial import AsyncTrial
     from belaypin._async.window import AsyncPage, AsyncWindow
     from belaypin._async.work import AsyncWork
     from belaypin._sync.change import Change
@@ -72,6 +77,7 @@ if TYPE_CHECKING:
     from belaypin._sync.live import Batch, Live
     from belaypin._sync.once import Once
     from belaypin._sync.store import Store
+    from belaypin._sync.trial import Trial
     from belaypin._sync.window import Page, Window
     from belaypin._sync.work import Work
     from belaypin.backends.base import AsyncBackend, Backend, Result
@@ -87,8 +93,10 @@ __all__ = [
     "AsyncOnce",
     "AsyncPage",
     "AsyncStore",
+    "AsyncTrial",
     "AsyncWindow",
     "AsyncWork",
+    "Attempt",
     "AuditEntry",
     "Batch",
     "BelaypinError",
@@ -98,8 +106,10 @@ __all__ = [
     "Clock",
     "Commit",
     "CorruptRecord",
+    "Delivery",
     "Difference",
     "Explanation",
+    "Failure",
     "Fenced",
     "FetchError",
     "Finding",
@@ -111,9 +121,12 @@ __all__ = [
     "Lease",
     "LeaseHeld",
     "Live",
+    "Message",
     "MissingDriver",
     "NotCommitted",
     "Once",
+    "Operation",
+    "OperationAttempt",
     "OperationRunning",
     "Original",
     "Page",
@@ -121,6 +134,7 @@ __all__ = [
     "Report",
     "RequestMismatch",
     "Result",
+    "Retry",
     "Rewound",
     "RewoundStream",
     "Savepoint",
@@ -134,6 +148,7 @@ __all__ = [
     "StoreClosed",
     "StoreFull",
     "StoreUnavailable",
+    "Trial",
     "UpcastReport",
     "UsageError",
     "Version",
@@ -156,6 +171,7 @@ def open(
     clock: Clock | None = None,
     ledger_items: int = LIMIT_ITEMS,
     history: int = KEPT_VERSIONS,
+    cache: str | None = None,
 ) -> Store:
     """Open the store at ``url``, making its tables if need be; close it, or use it in a ``with``.
 
@@ -163,6 +179,8 @@ def open(
     as the store is open, ``postgresql:///app`` is a database that exists. ``ledger_items``: ids
     that each stream may keep in memory. ``history``: states of each Key that are kept when others
     replace them (0: none), see ``store.history``. ``clock`` replaces the database's clock, for tests.
+    ``cache``: the URL of a Redis (``redis://host:6379/0``) that takes item checks (``seen``) off
+    the database; without it, and with whatever goes wrong there, the answers are the same.
 
     Raises UsageError for a URL that is none, MissingDriver if an extra is to be installed,
     StoreUnavailable if the database can't be reached, SchemaTooNew if a newer belaypin made it.
@@ -173,6 +191,8 @@ def open(
     store = Store(_backend(parse_url(url), clock), limit_items=ledger_items, history=history)
     try:
         store._migrate()
+        if cache is not None:
+            store._use_cache(cache)
     except BaseException:
         store.close()
         raise
@@ -185,6 +205,7 @@ async def aopen(
     clock: Clock | None = None,
     ledger_items: int = LIMIT_ITEMS,
     history: int = KEPT_VERSIONS,
+    cache: str | None = None,
 ) -> AsyncStore:
     """``open`` for asyncio: the same store, its methods awaited."""
     from belaypin._async.store import AsyncStore
@@ -194,6 +215,8 @@ async def aopen(
     store = AsyncStore(backend, limit_items=ledger_items, history=history)
     try:
         await store._migrate()
+        if cache is not None:
+            await store._use_cache(cache)
     except BaseException:
         await store.aclose()
         raise
@@ -249,6 +272,7 @@ _HOMES = {
     "live": ("Batch", "Live"),
     "once": ("Once",),
     "store": ("Store",),
+    "trial": ("Trial",),
     "window": ("Page", "Window"),
     "work": ("Work",),
 }

@@ -33,16 +33,19 @@ _MACROS: dict[Dialect, dict[str, str]] = {
         "{now_us}": "(CAST(strftime('%s', 'now') AS INTEGER) * 1000000"
         " + CAST(substr(strftime('%f', 'now'), 4) AS INTEGER) * 1000)",
         "{for_update}": "",
+        "{skip_locked}": "",
         "{idle_limit}": "NULL",
     },
     "postgres": {
         # clock_timestamp(), not now(): a transaction may have waited long for a row.
         "{now_us}": "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint",
         "{for_update}": "FOR NO KEY UPDATE",
+        # Behind {for_update}: rows that others are working on are not waited for.
+        "{skip_locked}": "SKIP LOCKED",
         # A holder that stands still inside its transaction would keep the row from its successor
         # for ever: the server ends its session after the lease's lifetime, at least a second.
         "{idle_limit}": "set_config('idle_in_transaction_session_timeout',"
-        " GREATEST(ttl_us / 1000, 1000)::text, true)",
+        " LEAST(GREATEST(ttl_us / 1000, 1000), 2147483647)::text, true)",
     },
 }
 

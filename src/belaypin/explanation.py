@@ -18,7 +18,8 @@ class Placed(msgspec.Struct, frozen=True):
 
     ``token`` and ``committed_at`` are those of the commit that wrote the segment. If ``level`` is
     not 0 that commit merged older ones, and the item was committed then or before.
-    ``fingerprint`` is that of its content, in hexadecimal, where content is compared.
+    ``fingerprint`` is that of its content, in hexadecimal, where content is compared; ``revision``
+    is the number it came with (times in microseconds since 1970), where revisions are.
     """
 
     seq: int
@@ -28,6 +29,7 @@ class Placed(msgspec.Struct, frozen=True):
     token: int
     committed_at: datetime
     fingerprint: str | None
+    revision: int | None = None
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +37,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     ``verdict`` says what would become of it now: "skip", as it is committed; or "process", as it
     is "new" or "changed" (``reason``, "unchanged" if skipped). ``placed`` is where the item lies;
-    the hash, the version and the times are those of the document.
+    the hash, the version and the times are those of the document. ``processor`` is the version of
+    your code that the stream or the document is processed by.
     """
 
     key: Key
@@ -47,6 +50,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     content_hash: str | None = None
     given_hash: str | None = None
     version: int = 0
+    processor: int = 0
+    revision: int | None = None
     first_seen_at: datetime | None = None
     last_seen_at: datetime | None = None
 
@@ -62,8 +67,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         return {**fields, "is_committed": self.is_committed, "text": str(self)}
 
     def __str__(self) -> str:
-        """Return the explanation as a sentence or two."""
-        return self._document() if self.item_id is None else self._item()
+        """Return the explanation as a few sentences."""
+        text = self._document() if self.item_id is None else self._item()
+        return f"{text} The processor is version {self.processor}." if self.processor else text
 
     def _item(self) -> str:
         what = f"{self.item_id!r} of {self.key}"
@@ -75,9 +81,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         if self.reason == "rewound":
             return (
                 f"{what} was committed {when}, in generation {placed.generation}; the stream was "
-                f"rewound and is at generation {self.generation}. If it comes, it will be processed again."
+                f"rewound, or its processor renewed, and is at generation {self.generation}. If it comes, it "
+                f"will be processed again."
             )
         text = f"{what} was committed {when}: {where}."
+        if placed.revision is not None:
+            return f"{text} It had revision {placed.revision}. Up to that one, it is skipped."
         if placed.fingerprint is None:
             return f"{text} If it comes again, it is skipped."
         return (

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -30,6 +30,7 @@ FINGERPRINT_BYTES = 16
 
 _MAX_INT = 2**53 - 1  # beyond it, JSON readers with double precision no longer agree
 
+_sha256 = hashlib.sha256
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 Ignored = dict[str, Any]  # field -> what to leave out below it; an empty dict: the whole field
@@ -45,8 +46,7 @@ def canonical(value: object) -> bytes:
     >>> canonical({"b": 1.0, "a": "€"})
     b'{"a":"\xe2\x82\xac","b":1}'
     """
-    encoded = _canonical_fast(value)
-    return encoded if encoded is not None else _canonical_slow(value)
+    return _canonical_fast(value) or _canonical_slow(value)
 
 
 def fingerprint(value: object, *, ignore: Iterable[str] = ()) -> str:
@@ -59,12 +59,13 @@ def fingerprint(value: object, *, ignore: Iterable[str] = ()) -> str:
     >>> fingerprint({"a": 1, "at": 5}, ignore=["at"]) == fingerprint({"a": 1.0}, ignore=["at"])
     True
     """
-    names = tuple(ignore)
-    if isinstance(ignore, str) or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"ignore is {ignore!r}: pass a list of field names, as ['fetched_at'].")
-    spec, ignored = _projection(names)
-    kept = _without(value, ignored) if ignored else value
-    return f"{spec}:sha256:{hashlib.sha256(canonical(kept)).hexdigest()}"
+    spec = "jcs"
+    if ignore:
+        spec, names, tree = _projection(_names(ignore))
+        value = (
+            _without_names(value, names) if type(value) is dict and names else _without(value, tree)
+        )
+    return f"{spec}:sha256:{_sha256(canonical(value)).hexdigest()}"
 
 
 def item_fingerprint(item: Any, content: Sequence[str] | Getter) -> bytes:
@@ -84,7 +85,7 @@ def item_fingerprinter(content: Sequence[str] | Getter) -> Callable[[Any], bytes
     True
     """
     project = content if callable(content) else _projector(content)
-    sha256 = hashlib.sha256
+    sha256 = _sha256
 
     def of(item: Any) -> bytes:
         return sha256(canonical(project(item))).digest()[:FINGERPRINT_BYTES]
@@ -115,28 +116,58 @@ _CLASSES = bytes.maketrans(
     b"0123456789:,[-\xf0\xf1\xf2\xf3\xf4\xee\xef",
     b"0000000000::::\xf4\xf4\xf4\xf4\xf4\xee\xee",
 )
+_PLAIN = frozenset({str, int, bool, type(None)})
+_TEXT = frozenset({str})
 _LONG_INT = b":" + b"0" * 16  # shorter integers are below 2^53
 
 
 def _canonical_fast(value: object) -> bytes | None:
     """Return the canonical bytes at C speed, None when they are not certain to be canonical."""
-    if type(value) is not dict and type(value) is not list:
-        return None
     try:
-        encoded = _encode(value)
-        # Reading it back tells what the encoder changed: NaN to null, a datetime to text, ...
-        decoded = _decode(encoded)
-        if decoded != value:
-            return None
-        if b".0" in encoded:
-            encoded = _encode(decoded)  # where whole floats have become integers
+        encoded = _encode(value) if _is_plain(value) else _encode_checked(value)
     except (_Unsure, TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
         return None
     classes = encoded.translate(_CLASSES)
-    if _LONG_INT in classes:
+    # find, not `in`: that takes four times as long, as it tries for an integer first
+    if classes.find(_LONG_INT) >= 0:
         return None
     if not encoded.isascii() and b"\xf4" in classes and b"\xee" in classes:
         return None
+    return encoded
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it holds only what the encoder writes in the canonical form by itself."""
+    parts: Collection[object]
+    if type(value) is dict:
+        if not _TEXT.issuperset(map(type, value)):
+            return False
+        parts = value.values()
+    elif type(value) is list:
+        parts = value
+    else:
+        return False
+    return _PLAIN.issuperset(map(type, parts)) or all(map(_is_plain_part, parts))
+
+
+def _is_plain_part(part: object) -> bool:
+    if type(part) in _PLAIN:
+        return True
+    if type(part) is float:  # printed without an exponent, and not as a whole number
+        return 1e-3 <= abs(part) < 1e15 and not part.is_integer()
+    return _is_plain(part)
+
+
+def _encode_checked(value: object) -> bytes:
+    if type(value) is not dict and type(value) is not list:
+        raise _Unsure
+    encoded = _encode(value)
+    # Reading it back tells what the encoder changed: NaN to null, a datetime to text, ...
+    decoded = _decode(encoded)
+    if decoded != value:
+        raise _Unsure
+    if encoded.find(b".0") >= 0:
+        encoded = _encode(decoded)  # where whole floats have become integers
     return encoded
 
 
@@ -273,10 +304,22 @@ def _tag(value: msgspec.Struct) -> dict[str, Any]:
 # Projections: which fields count.
 
 
+class _Projection(NamedTuple):
+    spec: str
+    names: tuple[str, ...]
+    """The fields to leave out, if all are of the top level and none is a path."""
+    tree: Ignored
+
+
+def _names(ignore: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(ignore)
+    if isinstance(ignore, str) or set(map(type, names)) != {str}:
+        raise UsageError(f"ignore is {ignore!r}: pass a list of field names, as ['fetched_at'].")
+    return names
+
+
 @lru_cache(maxsize=256)
-def _projection(ignore: tuple[str, ...]) -> tuple[str, Ignored]:
-    if not ignore:
-        return "jcs", {}
+def _projection(ignore: tuple[str, ...]) -> _Projection:
     names = sorted(set(ignore))
     tree: Ignored = {}
     for path in names:
@@ -288,7 +331,8 @@ def _projection(ignore: tuple[str, ...]) -> tuple[str, Ignored]:
             branch = branch.setdefault(name, {})
         else:
             branch[last] = {}
-    return f"jcs-{hashlib.sha256(canonical(names)).hexdigest()[:8]}", tree
+    spec = f"jcs-{_sha256(canonical(names)).hexdigest()[:8]}"
+    return _Projection(spec, () if any(tree.values()) else tuple(tree), tree)
 
 
 def _split(path: str) -> list[str]:
@@ -296,6 +340,13 @@ def _split(path: str) -> list[str]:
     if not all(names):
         raise UsageError(f"ignore has {path!r}: write 'name', or 'outer.inner' for a path.")
     return names
+
+
+def _without_names(value: dict[Any, Any], names: tuple[str, ...]) -> dict[Any, Any]:
+    kept = value.copy()
+    for name in names:
+        kept.pop(name, None)
+    return kept
 
 
 def _without(value: Any, ignored: Ignored) -> Any:

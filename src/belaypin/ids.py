@@ -55,13 +55,13 @@ def check_new_ids(ids: Collection[ItemId]) -> None:
 
     >>> check_new_ids(["a", 1])
     """
-    texts: Collection[str]
-    try:
-        together = "".join(ids)  # type: ignore[arg-type]
-        texts = ids  # type: ignore[assignment]
-    except TypeError:  # numbers, which need no check, or both
+    types = set(map(type, ids))
+    if types <= {int}:
+        return
+    texts: Collection[str] = ids  # type: ignore[assignment]
+    if types != {str}:
         texts = [value for value in ids if isinstance(value, str)]
-        together = "".join(texts)
+    together = "".join(texts)
     if (
         "\0" in together
         or "" in texts

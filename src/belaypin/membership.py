@@ -178,10 +178,14 @@ class Membership:
             return set(ids)  # all new, as in most pages: twice as fast to find out
         return set(ids).difference(self._known)
 
+    def print_of(self, item_id: ItemId) -> bytes | None:
+        """What stands beside a committed id in the ledger, if anything does."""
+        known = self._prints.get(item_id)
+        return None if known is None else known.fingerprint
+
     def differs(self, item_id: ItemId, fingerprint: bytes) -> bool:
         """Whether a committed id was last committed with other content (or with none declared)."""
-        known = self._prints.get(item_id)
-        return known is None or known.fingerprint != fingerprint
+        return self.print_of(item_id) != fingerprint
 
     def _must_screen(self, needed: int) -> bool:
         if self.is_screened or needed <= self._limit_items:

@@ -62,7 +62,9 @@ class Checkpoint(msgspec.Struct, Generic[State], frozen=True):
     ``version`` grows by one with every write; pass it as ``expected_version`` to write only if
     nobody else has. ``schema_version`` says which shape of ``state`` was stored. Of a stream,
     ``items`` counts what was committed, ``skipped`` what was seen again, ``changed`` what was
-    committed again with other content, and ``late`` what came when its time was covered already.
+    committed again with other content, ``late`` what came when its time was covered already, and
+    ``stale`` what was older than the revision that is committed. ``processor`` is the version of
+    your code that processed them; the counts begin anew with each.
     """
 
     key: Key
@@ -79,6 +81,8 @@ class Checkpoint(msgspec.Struct, Generic[State], frozen=True):
     skipped: int = 0
     changed: int = 0
     late: int = 0
+    stale: int = 0
+    processor: int = 0
 
     @property
     def is_complete(self) -> bool:

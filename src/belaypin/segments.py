@@ -21,6 +21,7 @@ from belaypin.ids import ItemId
 __all__ = [
     "BLOCK_ITEMS",
     "FINGERPRINT_BYTES",
+    "MARK_BYTES",
     "Block",
     "Segment",
     "merge",
@@ -34,8 +35,11 @@ BLOCK_ITEMS = 65_536
 """At most this many ids lie in one segment: what a single look-up may have to decode."""
 
 FINGERPRINT_BYTES = 16
-_NO_FINGERPRINT = bytes(FINGERPRINT_BYTES)
-_PLAIN, _WITH_FINGERPRINTS = b"\x00", b"\x01"
+MARK_BYTES = 8 + FINGERPRINT_BYTES
+"""A revision and a fingerprint: see revisions.py."""
+
+_WIDTHS = {b"\x00": 0, b"\x01": FINGERPRINT_BYTES, b"\x02": MARK_BYTES}
+_MARKED = {width: marked for marked, width in _WIDTHS.items()}
 _SEGMENT_LEVEL = 1  # zstd level: 3 is a third slower and saves 2 % on real ids
 
 
@@ -122,6 +126,11 @@ class _Run(NamedTuple):
     prints: bytes
 
     @property
+    def width(self) -> int:
+        """How many bytes stand beside each id."""
+        return len(self.prints) // self.items
+
+    @property
     def first(self) -> ItemId:
         if self.kind == b"i":
             return _signed(int.from_bytes(self.coded[:8], "little"))
@@ -150,8 +159,11 @@ def _run(ids: Sequence[ItemId], entries: Mapping[ItemId, bytes | None]) -> _Run:
     kind = b"i" if isinstance(ids[0], int) else b"s"
     coded = _encode_numbers(ids) if kind == b"i" else "\0".join(ids).encode()  # type: ignore[arg-type]
     prints = list(map(entries.__getitem__, ids)) if any(entries.values()) else []
-    marks = b"".join(p or _NO_FINGERPRINT for p in prints) if any(prints) else b""
-    return _Run(kind, len(ids), coded, marks)
+    if not any(prints):
+        return _Run(kind, len(ids), coded, b"")
+    # Beside marks a fingerprint alone has zeros where the revision would be: no revision is that.
+    width = max(len(p) for p in prints if p)
+    return _Run(kind, len(ids), coded, b"".join((p or b"").rjust(width, b"\0") for p in prints))
 
 
 def _blocks(ids: Sequence[ItemId]) -> Iterator[Sequence[ItemId]]:
@@ -160,18 +172,17 @@ def _blocks(ids: Sequence[ItemId]) -> Iterator[Sequence[ItemId]]:
 
 
 def _framed(run: _Run) -> Segment:
-    marked = _WITH_FINGERPRINTS if run.prints else _PLAIN
-    head = (run.kind, marked, run.items.to_bytes(4, "little"))
+    head = (run.kind, _MARKED[run.width], run.items.to_bytes(4, "little"))
     raw = b"".join((*head, run.coded, run.prints))
     payload = encode_frame(raw, level=_SEGMENT_LEVEL)
     return Segment(run.items, order_key(run.first), order_key(run.last), len(raw), payload)
 
 
 def _stored(raw: bytes, what: str) -> _Run:
-    if raw[:1] not in (b"i", b"s") or raw[1:2] not in (_PLAIN, _WITH_FINGERPRINTS):
+    if raw[:1] not in (b"i", b"s") or raw[1:2] not in _WIDTHS:
         raise CorruptRecord(f"{what}: these are not ids (they begin with {raw[:2]!r}). Run verify.")
     count = int.from_bytes(raw[2:6], "little")
-    prints_at = len(raw) - (count * FINGERPRINT_BYTES if raw[1:2] == _WITH_FINGERPRINTS else 0)
+    prints_at = len(raw) - count * _WIDTHS[raw[1:2]]
     run = _Run(raw[:1], count, raw[6 : max(6, prints_at)], raw[prints_at:])
     found = len(run.coded) / 8 if run.kind == b"i" else run.coded.count(b"\0") + 1
     if prints_at < 6 or found != count:
@@ -186,7 +197,7 @@ def _entries(run: _Run, what: str) -> dict[ItemId, bytes | None]:
         ids = _decoded(run)
         if not run.prints:
             return dict.fromkeys(ids)
-        return dict(zip(ids, _decode_prints(run.prints), strict=True))
+        return dict(zip(ids, _decode_prints(run.prints, run.width), strict=True))
     except (ValueError, IndexError) as error:
         raise CorruptRecord(f"{what}: these are not ids ({error}). Run verify.") from error
 
@@ -197,7 +208,7 @@ def _decoded(run: _Run) -> Sequence[ItemId]:
 
 def _strung(runs: Sequence[_Run]) -> list[_Run] | None:
     """The runs strung together, if they are of one kind and none overlaps another; else None."""
-    if len({(run.kind, bool(run.prints)) for run in runs}) > 1:
+    if len({(run.kind, run.width) for run in runs}) > 1:
         return None
     runs = sorted(runs, key=lambda run: run.first)
     lasts = [run.last for run in runs]
@@ -255,7 +266,11 @@ def _signed(number: int) -> int:
     return number - (1 << 64) if number >> 63 else number
 
 
-def _decode_prints(coded: bytes) -> Iterator[bytes | None]:
-    for start in range(0, len(coded), FINGERPRINT_BYTES):
-        fingerprint = coded[start : start + FINGERPRINT_BYTES]
-        yield None if fingerprint == _NO_FINGERPRINT else fingerprint
+def _decode_prints(coded: bytes, width: int) -> Iterator[bytes | None]:
+    nothing, no_revision = bytes(width), bytes(MARK_BYTES - FINGERPRINT_BYTES)
+    for start in range(0, len(coded), width):
+        found = coded[start : start + width]
+        if width == MARK_BYTES and found != nothing and found.startswith(no_revision):
+            yield found[len(no_revision) :]
+        else:
+            yield None if found == nothing else found

@@ -79,14 +79,14 @@ class Site:
     def is_memory(self) -> bool:
         return self.url == MEMORY
 
-    async def open(self, *, clock: FixedClock | None = None) -> Any:
+    async def open(self, *, clock: FixedClock | None = None, cache: str | None = None) -> Any:
         """A store of this site's colour, its methods awaited."""
         if self.is_memory and self._stores:
             return self._stores[0]
         if self.colour == "async":
-            store: Any = await belaypin.aopen(self.url, clock=clock)
+            store: Any = await belaypin.aopen(self.url, clock=clock, cache=cache)
         else:
-            store = Awaited(belaypin.open(self.url, clock=clock))
+            store = Awaited(belaypin.open(self.url, clock=clock, cache=cache))
         self._stores.append(store)
         return store
 

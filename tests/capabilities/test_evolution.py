@@ -443,15 +443,3 @@ async def test_calls_that_make_no_sense_are_refused(site: Site) -> None:
     for wrong in bad:
         async with refused(site, UsageError):
             await store.upcast_states(**{**good, **wrong}, dry_run=False)
-
-
-@pytest.mark.parametrize("database", FILES)
-async def test_a_store_from_before_schemas_is_taken_over(site: Site) -> None:
-    store = await site.open()
-    await store.save(KEY, {"p": 3})
-    await site.query("DROP TABLE belaypin_original")
-    await site.query("DELETE FROM belaypin_migration WHERE version >= 2")
-    again = await site.open()
-    assert (await again.load(KEY, Totals, schema=V3)).state == Totals(4)
-    await again.save(KEY, Totals(5), schema=V3)
-    assert [row[:4] for row in await originals(site)] == [("user:7", 0, 1, 3)]

@@ -463,6 +463,67 @@ def an_operation_is_taken_over(theatre: Theatre) -> Stage:
     return _two_ask(theatre, takeover=True)
 
 
+# --- messages -----------------------------------------------------------------------------------
+
+
+def _two_deliver(theatre: Theatre, *, takeover: bool) -> Stage:
+    topic = theatre.name()
+    keys = ["m1", "m2"]
+    for key in keys:
+        theatre.store.send(topic, key, key=key)
+    handled: list[str] = []
+    now: set[str] = set()
+
+    def deliver(store: Store, player: Player | None) -> belaypin.Delivery:
+        def handler(message: belaypin.Message) -> None:
+            assert takeover or message.key not in now, f"two at once: {message.key}"
+            now.add(message.key)
+            if player is not None:
+                player.point(f"handling {message.key}")
+            handled.append(message.key)
+            now.discard(message.key)
+
+        return store.deliver(topic, handler, ttl_s=OP_TTL_S)
+
+    done: list[belaypin.Delivery] = []
+
+    def first(player: Player) -> None:
+        done.append(deliver(player.store, player))
+
+    def second(player: Player) -> None:
+        if takeover:
+            player.point("time passes")
+            theatre.clock.advance(OP_TTL_S + 1)
+        done.append(deliver(player.store, player))
+
+    def check() -> None:
+        now.clear()
+        marked = theatre.outside.run(
+            "SELECT message_key FROM belaypin_outbox WHERE topic = ? AND status = 'delivered'",
+            topic,
+        )
+        assert {key for (key,) in marked} <= {*handled}, "marked, and nobody handled it"
+        if len(done) == 2 and not takeover:
+            assert sorted(handled) == keys, f"{handled}: nobody was crashed, so each comes once"
+        theatre.clock.advance(2 * OP_TTL_S)
+        deliver(theatre.store, None)
+        assert {*handled} == {*keys}
+        assert theatre.store.undelivered(topic) == []
+        assert max(Counter(handled).values()) <= 3
+
+    return Stage({"A": first, "B": second}, check)
+
+
+@_scenario
+def two_deliver_the_same_messages(theatre: Theatre) -> Stage:
+    return _two_deliver(theatre, takeover=False)
+
+
+@_scenario
+def a_message_is_taken_over(theatre: Theatre) -> Stage:
+    return _two_deliver(theatre, takeover=True)
+
+
 # --- the tables themselves ----------------------------------------------------------------------
 
 

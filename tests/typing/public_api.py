@@ -23,6 +23,7 @@ def insert(tx: belaypin.Work, post_id: int) -> None:
 def opening(clock: belaypin.Clock) -> None:
     assert_type(belaypin.open("sqlite:///app.db"), belaypin.Store)
     assert_type(belaypin.open("sqlite:///app.db", clock=clock, ledger_items=10), belaypin.Store)
+    assert_type(belaypin.open("sqlite:///app.db", cache="redis://host"), belaypin.Store)
     with belaypin.open("sqlite:///app.db") as store:
         assert_type(store, belaypin.Store)
 
@@ -48,6 +49,7 @@ def loop(store: belaypin.Store) -> None:
 
 
 def changes(lease: belaypin.Lease) -> None:
+    lease.changed("profile", {}, revision="2024-01-01T00:00:00Z", processor=2)
     with lease.changed("profile", {"name": "Ada"}, ignore=["at"]) as change:
         assert_type(change, belaypin.Change)
         if change:

@@ -59,6 +59,11 @@ def healthy(store: belaypin.Store) -> None:
         op.result = {"ok": True}
     with store.once("invoice:2") as op:
         op.result = list(range(20_000))
+    with store.once("invoice:3", result_ttl=0) as op:
+        op.tx.send("mail", {"text": "a" * 300}, key="invoice:3")
+    store.drop_expired_results()
+    store.deliver("mail", lambda message: None)
+    store.send("mail", {"text": "b"}, key="invoice:4")
 
 
 def one(store: belaypin.Store, sql: str, params: Sequence[Any] = ()) -> Any:

@@ -13,7 +13,7 @@ from belaypin.backends.base import AsyncTransaction
 from belaypin.errors import UsageError
 from belaypin.keys import Key
 from belaypin.programs import checkpoints, components, leases
-from belaypin.programs.checkpoints import Kind
+from belaypin.programs.checkpoints import Kind, Offer
 
 __all__ = ["AsyncChange"]
 
@@ -28,12 +28,13 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         self,
         tenure: AsyncTenure,
         key: Key,
-        content_hash: str,
+        offer: Offer,
         note_unchanged: Callable[[int, str], None],
     ) -> None:
-        self.content_hash = content_hash
+        self.content_hash = offer.content_hash
         self.kind: Kind = "unchanged"
-        """ "new" if there was no content before, else "changed" or "unchanged"."""
+        """ "new" if there was no content before, else "changed", "unchanged" or "stale": older."""
+        self._offer = offer
         self._tenure = tenure
         self._components = tenure.components
         self._key = key
@@ -42,21 +43,21 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         self._work = _ChangeWork(self)
 
     def __bool__(self) -> bool:
-        return self.kind != "unchanged"
+        return self.kind in ("new", "changed")
 
     @property
     def tx(self) -> AsyncWork:
         """The transaction that commits the new content together with what you write in it."""
         if not self:
             raise UsageError(
-                "The content is unchanged and there is nothing to write: use `if change:`"
+                f"The content is {self.kind} and there is nothing to write: use `if change:`"
             )
         return self._work
 
     async def __aenter__(self) -> Self:
         self._tenure.fence()
         async with self._tenure.open_transaction(write=False) as transaction:
-            same = checkpoints.has_content(self._key, self.content_hash)
+            same = checkpoints.has_content(self._key, self._offer)
             self._key_id = await transaction.run(same)
         if self._key_id is None:
             await self._work._begun()
@@ -93,7 +94,7 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
     async def _compare(self, transaction: AsyncTransaction) -> None:
         """Decide under the row's lock: another role may have committed this content meanwhile."""
         await transaction.run(leases.check(self._tenure.fence()))
-        self.kind = await transaction.run(checkpoints.content(self._key, self.content_hash))
+        self.kind = await transaction.run(checkpoints.content(self._key, self._offer))
 
 
 class _ChangeWork(AsyncWork):

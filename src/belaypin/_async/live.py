@@ -11,8 +11,9 @@ from belaypin._async.joined import AsyncJoined
 from belaypin._async.tenure import AsyncTenure
 from belaypin.errors import NotCommitted, UsageError
 from belaypin.programs import pages
-from belaypin.programs.courses import BatchCourse, LiveCourse
+from belaypin.programs.courses import BatchCourse, Handling, LiveCourse
 from belaypin.programs.pages import Stream
+from belaypin.retry import Retry
 from belaypin.times import At
 
 __all__ = ["AsyncBatch", "AsyncLive"]
@@ -31,11 +32,13 @@ class AsyncLive(AbstractAsyncContextManager["AsyncLive"]):
         stream: Stream,
         at: At,
         settle_us: int,
+        retry: Retry,
     ) -> None:
         self._tenure = tenure
         self._stream = stream
         self._at = at
         self._settle_us = settle_us
+        self._retry = retry
         self._course: LiveCourse | None = None
 
     async def __aenter__(self) -> Self:
@@ -49,7 +52,9 @@ class AsyncLive(AbstractAsyncContextManager["AsyncLive"]):
         self._stream.ended(durable=True)
         # An open window of this role stays open: its cursor is for windows() to go on from.
         stored = row.open_windows().get(fence.role)
-        self._course = LiveCourse(self._stream.key, self._at, self._settle_us, stored, row.now_us)
+        self._course = LiveCourse(
+            self._stream.key, self._at, self._settle_us, stored, row.now_us, Handling(self._retry)
+        )
         return self
 
     async def __aexit__(self, *error: object) -> None:

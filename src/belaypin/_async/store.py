@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio  # sync: drop
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._async.audit import AsyncAudit
 from belaypin._async.evolution import AsyncEvolution
+from belaypin._async.failures import AsyncFailures
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.lease import AsyncLease
+from belaypin._async.operations import AsyncOperations
+from belaypin._async.outbox import AsyncOutbox
 from belaypin._async.records import AsyncRecords, KeyLike
 from belaypin._async.travel import AsyncTravel
 from belaypin._async.upkeep import AsyncUpkeep
@@ -20,14 +24,19 @@ from belaypin.clock import unique_id
 from belaypin.errors import UsageError
 from belaypin.fields import check_count, describe
 from belaypin.heartbeat import Heartbeat
+from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
+from belaypin.programs import facts
 from belaypin.programs.evolution import Kind, Tally
 from belaypin.programs.migrations import apply, epoch, pending
 from belaypin.records import KEPT_VERSIONS, UpcastReport
 from belaypin.schema import Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
+
+if TYPE_CHECKING:
+    from belaypin._async.checks import AsyncChecks
 
 __all__ = ["AsyncStore"]
 
@@ -36,7 +45,14 @@ _STATES_PER_STEP = 100
 
 
 class AsyncStore(
-    AsyncRecords, AsyncUpkeep, AsyncTravel, AsyncAudit, AbstractAsyncContextManager["AsyncStore"]
+    AsyncRecords,
+    AsyncTravel,
+    AsyncAudit,
+    AsyncOperations,
+    AsyncOutbox,
+    AsyncFailures,
+    AsyncUpkeep,
+    AbstractAsyncContextManager["AsyncStore"],
 ):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
 
@@ -52,6 +68,7 @@ class AsyncStore(
         self._history = history
         self._heartbeat = Heartbeat(backend.side)
         self._epoch = ""
+        self._checks: AsyncChecks | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,6 +84,8 @@ class AsyncStore(
     async def aclose(self) -> None:
         """Close every connection. Leases that are still held end when their time is up."""
         await asyncio.to_thread(self._heartbeat.stop)  # sync: self._heartbeat.stop()
+        if self._checks is not None:
+            await asyncio.to_thread(self._checks.close)  # sync: self._checks.close()
         await self._backend.aclose()
 
     def lease(
@@ -172,6 +191,18 @@ class AsyncStore(
         for step in missing:
             await self._run(apply(step, steps, unique_id()))
         self._epoch = await self._run(epoch(), write=False)
+
+    async def _use_cache(self, url: str) -> None:
+        from belaypin._async.checks import AsyncChecks
+        from belaypin.cache import Cache
+
+        secret = await self._run(facts.secret(unique_id()))
+        self._checks = AsyncChecks(Cache(url, self._epoch, secret), self._run)
+
+    async def _committed(self, key: Key, ids: Sequence[ItemId]) -> Collection[ItemId]:
+        if self._checks is None:
+            return await super()._committed(key, ids)
+        return await self._checks.committed(key, ids)
 
     def _open(self, *, write: bool = True) -> AbstractAsyncContextManager[AsyncTransaction]:
         return self._backend.transaction(write=write)

@@ -16,7 +16,7 @@ from belaypin.health import Health
 from belaypin.ids import check_new_ids, extract_ids
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import explanation, health, inspection, upkeep
+from belaypin.programs import explanation, health, inspection, operations, outbox, upkeep
 from belaypin.programs.recount import Recount
 from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, LedgerPage, OperationRow, Scope
 from belaypin.reports import Finding, Report
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _TRIES = 3
 _MAX_FINDINGS = 10_000
+_PAGE_ORPHANS = 200
 
 
 class AsyncUpkeep(ABC):
@@ -42,7 +43,7 @@ class AsyncUpkeep(ABC):
 
         Safe beside live workers: it reads in small transactions, and counts a stream again that
         was moved on meanwhile. With ``pipeline`` (and ``entity``) only the keys of those are read,
-        and neither operations nor records that belong to no key.
+        and neither operations, messages nor records that belong to no key.
         """
         if entity is not None and pipeline is None:
             raise UsageError("An entity belongs to a pipeline: verify(pipeline=..., entity=...).")
@@ -53,6 +54,7 @@ class AsyncUpkeep(ABC):
         await verification.keys(Scope.of(pipeline, entity))
         if pipeline is None:
             await verification.operations()
+            await verification.messages()
             await verification.orphans()
         return verification.report()
 
@@ -129,6 +131,18 @@ class _Verification:
                 self._add(inspection.check_operation(row))
                 await self._result(row)
             after = page[-1].operation_id
+        after = ""
+        while lost := await self._run(operations.orphan_attempts(after, _PAGE_ORPHANS)):
+            self._add(inspection.check_attempts(*each) for each in lost)
+            after = lost[-1][0]
+
+    async def messages(self) -> None:
+        """Every message of the outbox."""
+        after = -1
+        while page := await self._run(outbox.page(after)):
+            for row in page:
+                self._add(inspection.check_message(row))
+            after = page[-1].message_id
 
     async def orphans(self) -> None:
         """Every record that belongs to no key."""

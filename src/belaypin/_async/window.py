@@ -7,22 +7,29 @@ from datetime import datetime
 from typing import Any
 
 from belaypin._async.commit import AsyncCommit
+from belaypin._async.isolation import AsyncIsolation
 from belaypin._async.joined import AsyncJoined
 from belaypin._async.resolve import resolved
 from belaypin._async.tenure import AsyncTenure
-from belaypin.errors import NotCommitted
+from belaypin.errors import CorruptRecord, NotCommitted
+from belaypin.failure import load_item
 from belaypin.fetched import read_fetched
-from belaypin.programs.courses import PageCourse, WindowCourse
-from belaypin.programs.pages import Stream
+from belaypin.programs import failures, pages
+from belaypin.programs.courses import PageCourse, RetryCourse, WindowCourse
+from belaypin.programs.failures import Due
+from belaypin.programs.pages import Stream, StreamRow
 from belaypin.times import from_us
 
-__all__ = ["AsyncPage", "AsyncWindow", "Fetch"]
+__all__ = ["AsyncPage", "AsyncRetryWindow", "AsyncWindow", "Fetch"]
 
 Fetch = Callable[[Any], Any | Awaitable[Any]]
 
 
 class AsyncWindow:
     """A range of event time [start, end) to process, page by page."""
+
+    is_retry = False
+    """Whether its pages are items that failed, and come from the store instead of from fetch."""
 
     def __init__(
         self,
@@ -67,16 +74,18 @@ class AsyncWindow:
         Raises FetchError if fetch returns anything else, and NotCommitted if a page with items
         was not committed when the next one is asked for.
         """
+        isolation = AsyncIsolation(self._tenure, self._stream, self._course)
         is_last = False
         while not is_last:
             returned = await resolved(fetch(self.cursor))
             fetched = read_fetched(returned, self.cursor, items, cursor)
-            course = self._course.page(fetched.items, fetched.next_cursor)
-            page = AsyncPage(self._tenure, self._stream, course, fetched.items)
-            yield page
-            if not page.is_committed:
-                await self._pass_over(page)
-            is_last = page.is_last
+            async for part, is_whole in isolation.parts(fetched.items, {}):
+                course = self._course.page(part, fetched.next_cursor, is_part=not is_whole)
+                page = AsyncPage(self._tenure, self._stream, course, part)
+                yield page
+                if not page.is_committed:
+                    await self._pass_over(page)
+            is_last = fetched.next_cursor is None
 
     async def _pass_over(self, page: AsyncPage) -> None:
         if page.items:
@@ -89,6 +98,62 @@ class AsyncWindow:
             pass
 
 
+class AsyncRetryWindow(AsyncWindow):
+    """The items that failed and whose time has come, in pages of at most 200, oldest first.
+
+    The loop is the same as for any window; ``fetch`` is not called. ``start`` and ``end`` are
+    those of what ``windows`` was asked for.
+    """
+
+    is_retry = True
+
+    async def pages(
+        self,
+        fetch: Fetch,
+        *,
+        items: str | None = None,
+        cursor: str | None = None,
+    ) -> AsyncIterator[AsyncPage]:
+        """Hand out page after page of failed items; commit each one before the next.
+
+        An item that fails again waits for a later call of ``windows``.
+        """
+        isolation = AsyncIsolation(self._tenure, self._stream, self._course)
+        row = await self._standing()
+        due_us, after = row.now_us, 0
+        while found := await self._due(row, due_us, after):
+            after = found[-1].failure_id
+            loaded = [(each.item_id, item) async for each, item in self._loaded(found)]
+            retried = {id(item): item_id for item_id, item in loaded}
+            together = [item for _, item in loaded]
+            async for part, _ in isolation.parts(together, retried):
+                course = self._course.retry_page(retried)
+                page = AsyncPage(self._tenure, self._stream, course, part)
+                yield page
+                if not page.is_committed:
+                    await self._pass_over(page)
+
+    async def _standing(self) -> StreamRow:
+        async with self._tenure.open_transaction(write=False) as transaction:
+            return await transaction.run(pages.read(self._stream))
+
+    async def _due(self, row: StreamRow, due_us: int, after: int) -> list[Due]:
+        async with self._tenure.open_transaction(write=False) as transaction:
+            return await transaction.run(failures.due(row.key_id, row.generation, due_us, after))
+
+    async def _loaded(self, found: list[Due]) -> AsyncIterator[tuple[Due, Any]]:
+        """Each row with its item. A payload that is damaged is a person's to look at."""
+        for each in found:
+            try:
+                item = load_item(each.payload, f"the payload of failure {each.failure_id}")
+            except CorruptRecord as error:
+                async with self._tenure.open_transaction() as transaction:
+                    fence = self._tenure.fence()
+                    await transaction.run(failures.give_up(fence, each.failure_id, error))
+                continue
+            yield each, item
+
+
 class AsyncPage:
     """What one fetch returned. Commit it before you ask for the next."""
 
@@ -96,7 +161,7 @@ class AsyncPage:
         self,
         tenure: AsyncTenure,
         stream: Stream,
-        course: PageCourse,
+        course: PageCourse | RetryCourse,
         items: list[Any],
     ) -> None:
         self.items = items

@@ -12,7 +12,7 @@ from belaypin.clock import monotonic_s
 from belaypin.errors import UsageError
 from belaypin.heartbeat import BEATS_PER_TTL
 from belaypin.program import Program
-from belaypin.programs import leases
+from belaypin.programs import leases, outbox
 from belaypin.programs.leases import Fence
 from belaypin.statements import refuse_transaction_control
 
@@ -28,7 +28,7 @@ class OpenTransaction(Protocol):
 
 
 class AsyncWork:
-    """The user's side of a transaction: ``execute``, ``executemany`` and ``copy``.
+    """The user's side of a transaction: ``execute``, ``executemany``, ``copy`` and ``send``.
 
     The transaction begins, and its fencing is checked (``guard``), with the first statement.
     """
@@ -64,6 +64,17 @@ class AsyncWork:
         self._is_used = True
         transaction = self._transaction or await self._begun()
         await transaction.copy(table, columns, rows)
+
+    async def send(self, topic: str, payload: object, *, key: str) -> bool:
+        """Enqueue a message for ``store.deliver`` in this transaction; False if it was before.
+
+        ``key`` names the message within its topic, on every attempt: the first one under a key
+        counts, until ``store.drop_delivered`` has dropped it. Of a page's item that is
+        ``tx.idempotency_key(item)``. ``payload`` is as a state in ``store.save``.
+        """
+        sending = outbox.send(topic, payload, key)
+        self._is_used = True
+        return await self._run(sending)
 
     async def _begun(self) -> AsyncTransaction:
         if self._transaction is None:

@@ -14,7 +14,7 @@ from belaypin.backends.base import Transaction
 from belaypin.errors import UsageError
 from belaypin.keys import Key
 from belaypin.programs import checkpoints, components, leases
-from belaypin.programs.checkpoints import Kind
+from belaypin.programs.checkpoints import Kind, Offer
 
 __all__ = ["Change"]
 
@@ -29,12 +29,13 @@ class Change(AbstractContextManager["Change"]):
         self,
         tenure: Tenure,
         key: Key,
-        content_hash: str,
+        offer: Offer,
         note_unchanged: Callable[[int, str], None],
     ) -> None:
-        self.content_hash = content_hash
+        self.content_hash = offer.content_hash
         self.kind: Kind = "unchanged"
-        """ "new" if there was no content before, else "changed" or "unchanged"."""
+        """ "new" if there was no content before, else "changed", "unchanged" or "stale": older."""
+        self._offer = offer
         self._tenure = tenure
         self._components = tenure.components
         self._key = key
@@ -43,21 +44,21 @@ class Change(AbstractContextManager["Change"]):
         self._work = _ChangeWork(self)
 
     def __bool__(self) -> bool:
-        return self.kind != "unchanged"
+        return self.kind in ("new", "changed")
 
     @property
     def tx(self) -> Work:
         """The transaction that commits the new content together with what you write in it."""
         if not self:
             raise UsageError(
-                "The content is unchanged and there is nothing to write: use `if change:`"
+                f"The content is {self.kind} and there is nothing to write: use `if change:`"
             )
         return self._work
 
     def __enter__(self) -> Self:
         self._tenure.fence()
         with self._tenure.open_transaction(write=False) as transaction:
-            same = checkpoints.has_content(self._key, self.content_hash)
+            same = checkpoints.has_content(self._key, self._offer)
             self._key_id = transaction.run(same)
         if self._key_id is None:
             self._work._begun()
@@ -94,7 +95,7 @@ class Change(AbstractContextManager["Change"]):
     def _compare(self, transaction: Transaction) -> None:
         """Decide under the row's lock: another role may have committed this content meanwhile."""
         transaction.run(leases.check(self._tenure.fence()))
-        self.kind = transaction.run(checkpoints.content(self._key, self.content_hash))
+        self.kind = transaction.run(checkpoints.content(self._key, self._offer))
 
 
 class _ChangeWork(Work):

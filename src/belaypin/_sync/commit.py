@@ -4,23 +4,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from types import TracebackType
 from typing import Any, Self
 
 from belaypin._sync.joined import Joined
 from belaypin._sync.tenure import Tenure
+from belaypin._sync.trial import Trial
 from belaypin._sync.work import Work
 from belaypin.backends.base import Transaction
-from belaypin.clock import sleep_s, unique_id
-from belaypin.errors import StoreBusy, StoreUnavailable, VersionConflict
+from belaypin.clock import jitter, sleep_s, unique_id
+from belaypin.errors import StoreBusy, StoreUnavailable, UsageError, VersionConflict
+from belaypin.failure import id_text
 from belaypin.fields import as_sequence
 from belaypin.fingerprint import item_fingerprinter
 from belaypin.ids import extract_ids
-from belaypin.programs import components, pages
+from belaypin.programs import components, failures, pages, suspects
 from belaypin.programs.components import Change
 from belaypin.programs.courses import Course
-from belaypin.programs.pages import Advance, Counts, Stream
+from belaypin.programs.failures import Failures
+from belaypin.programs.pages import Advance, Counts, Stream, StreamRow
 from belaypin.programs.selection import Selection
+from belaypin.revisions import RevisionOf, marks
 
 __all__ = ["Commit"]
 
@@ -54,6 +59,10 @@ class Commit(Work):
         self._is_joined = joined is not None
         self._now_us = 0
         self._selection = Selection(stream.key, course.event_us, course.late_before_us)
+        self._failures = Failures(course.handling.retry, course.event_us)
+        self._is_attempting = False
+        self.failed: list[Any] = []
+        """The items that failed in an ``attempt`` of this block, and were put aside."""
 
     def fresh(
         self,
@@ -61,29 +70,69 @@ class Commit(Work):
         *,
         key: str | Callable[[Any], Any],
         content: Sequence[str] | Callable[[Any], Any] | None = None,
+        revision: RevisionOf | None = None,
     ) -> list[Any]:
         """The items that were never committed to this stream, in input order and each once.
 
         ``key`` is the field (or dotted path, or callable) with an item's id: text, an integer, a
         UUID, or a tuple of those. With ``content``, the fields (or a callable) that make up an
         item's content, items whose content differs from what was committed are returned too; see
-        ``kind``. Every item returned counts as committed once the block has ended.
+        ``kind``. Every item returned counts as committed once the block has ended, unless its
+        ``attempt`` failed. Items that failed before are left out until their time has come (or
+        their content is another), quarantined ones until they are replayed.
+
+        With ``revision``, the field (or a callable) with a number, an aware datetime or ISO 8601
+        text that grows with each edit, items that are newer than what was committed are returned
+        too, unless ``content`` is the same. Older ones are skipped and counted as stale: a slow
+        fetch never overwrites a newer one.
 
         Raises UsageError if an item has no such field or its id can't be one.
         """
         batch = as_sequence(items)
         ids = extract_ids(batch, key)
-        prints = list(map(item_fingerprinter(content), batch)) if content is not None else None
+        prints: list[bytes] | None = None
+        if revision is not None:
+            prints = marks(batch, revision, content)
+        elif content is not None:
+            prints = list(map(item_fingerprinter(content), batch))
         picking, membership = self._selection, self._stream.membership
         unknown = picking.unknown(membership, ids)
-        if unknown or self._stream.row is None or prints is not None:
+        is_retry = bool(self._course.retried)
+        if unknown or self._stream.row is None or prints is not None or is_retry:
+            kills = self._kills(ids)
             # Only under the stream's lock is it certain that nobody else has committed them, or
             # committed them with other content since.
             self._begun()
             if not membership.is_exact(ids):
                 self._run(pages.resolve(self._stream, ids, with_content=prints is not None))
                 unknown = picking.unknown(membership, ids)
-        return picking.pick(membership, batch, ids, prints, unknown)
+            if kills:
+                self._failures.put_aside[id_text(ids[0])] = suspects.killed(
+                    kills, batch[0], self._failures, self._now_us
+                )
+        row = self._stream.row
+        if row is None or not (row.failures or self._failures.put_aside):
+            return picking.pick(membership, batch, ids, prints, unknown)
+        withheld = self._withheld(row, batch, ids, prints)
+        picked = picking.pick(membership, batch, ids, prints, unknown, withheld)
+        self._failures.settle({*ids} - picking.entries.keys() - withheld)
+        return picked
+
+    def attempt(self, item: Any, *, payload: Any = None) -> Trial:
+        """Process one item of ``fresh`` so that it may fail: ``with tx.attempt(item)``.
+
+        If the block raises an exception that the policy covers (``retry=`` of ``windows`` or
+        ``live``), what it wrote is undone, the exception is swallowed, and the item is put aside in
+        this same commit: it comes back when its time has come. The other items go on.
+        ``payload``: what shall come back in place of an item that is no plain JSON data.
+
+        What the block does outside the database, or to an attached component, is not undone: do
+        that last. Raises UsageError for an item that ``fresh`` did not return, inside another
+        attempt, or if the item failed and can't be kept.
+        """
+        return Trial(
+            lambda: self._begin_attempt(item), lambda error: self._end_attempt(item, payload, error)
+        )
 
     def kind(self, item: Any) -> str:
         """Of an item that ``fresh`` returned: "new", or "changed" since it was committed."""
@@ -132,7 +181,66 @@ class Commit(Work):
         self._components.saved(changes)
 
     def _adds_nothing(self, changes: list[Change]) -> bool:
-        return not (self._is_used or self._selection.entries or changes)
+        has_moved = self._selection.entries or self._failures or changes
+        return not (self._is_used or has_moved)
+
+    def _kills(self, ids: Sequence[Any]) -> int:
+        """How many workers the item in hand has killed, if so many that it is to be put aside.
+
+        Now that its id is known, that is what it is known by: its JSON may differ next time.
+        """
+        watch = self._course.handling.watch
+        if watch is None or len(ids) != 1 or self._transaction is not None or self._is_joined:
+            return 0
+        name = id_text(ids[0])
+        if not watch.is_unnamed(name):
+            return 0
+        if watch.is_killer(name):
+            return watch.kills_of(name)
+        watch.name(name)
+        with self._open_transaction() as transaction:
+            transaction.run(suspects.mark(self._fence, watch))
+        return 0
+
+    def _begin_attempt(self, item: Any) -> Transaction:
+        if self._is_attempting:
+            raise UsageError(
+                "An attempt of another item is open: attempts don't nest, as the outer one would "
+                "undo what the inner one has done. End it first."
+            )
+        if not self._selection.is_picked(item):
+            raise UsageError("This item has failed already in this commit, and is put aside.")
+        transaction = self._begun()
+        self._is_attempting = True
+        return transaction
+
+    def _end_attempt(self, item: Any, payload: Any, error: BaseException | None) -> bool:
+        """Whether the item is put aside because of ``error``."""
+        self._is_attempting = False
+        if error is None or not self._course.handling.retry.covers(error):
+            return False
+        from traceback import format_exception
+
+        item_id, fingerprint = self._selection.entry(item)
+        shown = "".join(format_exception(error))
+        name, chance = id_text(item_id), jitter(0, 1)
+        self._failures.add(name, error, shown, fingerprint, item, payload, self._now_us, chance)
+        self._selection.drop(item)
+        self.failed.append(item)
+        return True
+
+    def _withheld(
+        self, row: StreamRow, items: Sequence[Any], ids: Sequence[Any], prints: Any
+    ) -> set[Any]:
+        """The items that stay put aside. The caller holds the stream's lock, if any are new."""
+        known, retried = self._failures.standing, self._course.retried
+        names = [id_text(item_id) for item_id in ids]
+        stored = {retried.get(id(item), n): n for item, n in zip(items, names, strict=True)}
+        if self._transaction is not None:
+            found = self._run(failures.among(row.key_id, row.generation, [*stored]))
+            known.update((stored[standing.item_id], standing) for standing in found)
+        contents = zip(items, prints or repeat(None), strict=False)
+        return self._failures.withhold(dict(zip(ids, contents, strict=True)), self._now_us)
 
     def _guard(self, transaction: Transaction) -> None:
         row = transaction.run(pages.begin(self._fence, self._stream))
@@ -149,10 +257,19 @@ class Commit(Work):
             self._begun()
             window, cover_us = self._course.after(self._now_us)
             advance = Advance(
-                unique_id(), self._fence.role, window, cover_us, self._selection.entries, counts
+                unique_id(),
+                self._fence.role,
+                window,
+                cover_us,
+                self._selection.entries,
+                counts,
+                self._failures,
             )
             appended = self._run(pages.commit(self._fence, self._stream, advance))
             self._run(components.save(changes, self._fence.token))
+            watch = self._course.handling.watch
+            if watch is not None and watch.is_active:
+                self._run(suspects.calm(watch))
             self._renew_if_long(self._fence)
         except BaseException as error:
             self._end(error)
@@ -163,6 +280,8 @@ class Commit(Work):
             if self._is_joined or not self._came_through(advance):
                 raise
         self._course.done()
+        if watch is not None and watch.is_active:
+            watch.moved()
         if self._is_joined:
             self._stream.reset()  # not durable before the user's own commit, if that ever comes
         else:
@@ -174,7 +293,7 @@ class Commit(Work):
         for _ in range(_OUTCOME_LOOKS):
             try:
                 with self._open_transaction() as transaction:
-                    again = Stream(self._stream.key)
+                    again = Stream(self._stream.key, processor=self._stream.processor)
                     row = transaction.run(pages.read(again))
             except (StoreUnavailable, StoreBusy):
                 sleep_s(_OUTCOME_PAUSE_S)

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from belaypin import intervals
 from belaypin._sync.change import Change
 from belaypin._sync.live import Live
 from belaypin._sync.tenure import Tenure
-from belaypin._sync.window import Window
+from belaypin._sync.window import RetryWindow, Window
 from belaypin.backends.base import Backend
 from belaypin.clock import jitter, monotonic_s, sleep_s, unique_id
 from belaypin.components import Checkpointable
@@ -22,13 +23,18 @@ from belaypin.heartbeat import Beat, Heartbeat
 from belaypin.intervals import Intervals
 from belaypin.keys import Key
 from belaypin.process import is_surely_dead, owner_name
-from belaypin.programs import checkpoints, components, coverage, leases, pages
+from belaypin.processors import check_processor
+from belaypin.programs import checkpoints, components, coverage, failures, leases, pages, suspects
+from belaypin.programs.checkpoints import Offer
 from belaypin.programs.components import Attached, Components
-from belaypin.programs.courses import WindowCourse
+from belaypin.programs.courses import PLAIN, Handling, WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
+from belaypin.programs.suspects import Watch
+from belaypin.retry import Retry
+from belaypin.revisions import Revision, revision_number
 from belaypin.schema import Schema
-from belaypin.times import At, Duration, duration_us, since_us, to_us
+from belaypin.times import MIN_US, At, Duration, duration_us, since_us, to_us
 
 __all__ = ["Lease"]
 
@@ -71,6 +77,7 @@ class Lease(AbstractContextManager["Lease"]):
         self._components = Components()
         self._tenure = Tenure(backend.transaction, self._fence, self._components)
         self._unchanged: dict[int, str] = {}
+        self._watches: dict[Key, Watch] = {}
 
     @property
     def token(self) -> int:
@@ -128,9 +135,12 @@ class Lease(AbstractContextManager["Lease"]):
         if self._beat is not None:
             self._heartbeat.remove(self._beat)
         unchanged, self._unchanged = self._unchanged, {}
+        watches, self._watches = self._watches, {}
         try:
             with self._backend.transaction() as transaction:
                 if transaction.run(leases.release(fence)):
+                    if watches:
+                        transaction.run(suspects.clear(fence))
                     # In one order for every worker, so that no two of them deadlock.
                     for key_id, content_hash in sorted(unchanged.items()):
                         transaction.run(checkpoints.unchanged(key_id, content_hash))
@@ -147,6 +157,8 @@ class Lease(AbstractContextManager["Lease"]):
         until: datetime | None = None,
         settle: Duration = 0,
         at: At | None = None,
+        processor: int = 0,
+        retry: Retry = PLAIN.retry,
     ) -> Iterator[Window]:
         """What is missing of the stream, one window after the other: gaps first, then the head.
 
@@ -157,13 +169,18 @@ class Lease(AbstractContextManager["Lease"]):
         ``at``: an item's event time (field, dotted path, or callable that returns an aware
         datetime or ISO-8601 text with an offset). With it late items are counted, and the head
         counts as covered only up to the latest item that the source returned, so that no clock
-        that is wrong and no lag of the source can hide an item for ever.
+        that is wrong and no lag of the source can hide an item for ever. ``processor``: the
+        version of your code; raise it to have everything processed again, from an empty coverage.
+        Code with a lower one can then write nothing more: SchemaTooNew.
 
-        A window that an earlier worker of this role had begun comes first, at its cursor. If you
+        ``retry``: what becomes of items that fail in ``tx.attempt``. Those whose time has come
+        are the first window (``is_retry``), whose pages come from the store, not from fetch.
+
+        A window that an earlier worker of this role had begun comes next, at its cursor. If you
         leave a window half-way, it is the last: its cursor is kept for the next call.
         """
         self._fence()
-        opened = self._stream(stream)
+        opened = self._stream(stream, processor)
         overlap_us = duration_us(overlap, "overlap")
         settle_us = duration_us(settle, "settle")
         row, done = self._read(opened)
@@ -171,9 +188,15 @@ class Lease(AbstractContextManager["Lease"]):
         until_us = settled_us if until is None else min(to_us(until, "until"), settled_us)
         is_open = until is None
         stored = row.open_windows().get(self.role)
+        handling = self._handling(opened, row, retry)
+        if row.failures and self._has_due(row):
+            asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)
+            course = WindowCourse(opened.key, asked, stored, at, handling)
+            yield RetryWindow(self._tenure, opened, course)
+            _, done = self._read(opened)
         begun = pages.resumable(stored, since_at_us, until_us, is_open=is_open)
         if begun is not None:
-            course = WindowCourse(opened.key, begun, stored, at)
+            course = WindowCourse(opened.key, begun, stored, at, handling)
             yield Window(self._tenure, opened, course)
             stored = course.stored
             if stored is not None:
@@ -183,7 +206,7 @@ class Lease(AbstractContextManager["Lease"]):
         for span in coverage.plan(done, since_at_us, until_us, overlap_us, is_open=rereads):
             caps = is_open and span.is_head and at is not None
             window = OpenWindow(*span, caps_at_newest=caps)
-            course = WindowCourse(opened.key, window, stored, at)
+            course = WindowCourse(opened.key, window, stored, at, handling)
             yield Window(self._tenure, opened, course)
             stored = course.stored
             if course.is_half_way:
@@ -213,33 +236,60 @@ class Lease(AbstractContextManager["Lease"]):
         self._components.add(name, attached)
         return component
 
-    def changed(self, stream: str, content: Any, *, ignore: Iterable[str] = ()) -> Change:
+    def changed(
+        self,
+        stream: str,
+        content: Any,
+        *,
+        ignore: Iterable[str] = (),
+        revision: Revision | None = None,
+        processor: int = 0,
+    ) -> Change:
         """Whether ``content`` (a JSON-like document) differs from what was committed last.
 
         ``ignore`` names top-level fields or dotted paths that don't count, such as a fetch time.
-        Raises UsageError if the content has no canonical form (NaN, integers beyond 2^53).
+        ``revision``: a number, an aware datetime or ISO 8601 text that grows with each edit; older
+        content than what was committed is "stale", and skipped. ``processor``: the version of your
+        code; with a higher one the content counts as changed once.
+
+        Raises UsageError if the content has no canonical form (NaN, integers beyond 2^53), and
+        SchemaTooNew if code with a higher ``processor`` has committed it.
         """
         if stream in self._components:
             raise UsageError(
                 f"A component is attached as {stream!r}, and its key has one version for both: "
                 f"give the content another name."
             )
-        content_hash = fingerprint(content, ignore=ignore)
+        offer = Offer(
+            fingerprint(content, ignore=ignore),
+            None if revision is None else revision_number(revision),
+            check_processor(processor),
+        )
         return Change(
             self._tenure,
             self.key.child(stream),
-            content_hash,
+            offer,
             self._unchanged.__setitem__,
         )
 
-    def live(self, stream: str, *, at: At, settle: Duration = 0) -> Live:
+    def live(
+        self,
+        stream: str,
+        *,
+        at: At,
+        settle: Duration = 0,
+        processor: int = 0,
+        retry: Retry = PLAIN.retry,
+    ) -> Live:
         """Listen to the stream: ``with lease.live("posts", at="created_at") as live``.
 
-        ``at`` is an event's time, as in ``windows``. ``settle`` is how late an event may still
-        come in: so much less than the time until now is covered.
+        ``at`` is an event's time, ``processor`` the version of your code, as in ``windows``.
+        ``settle`` is how late an event may still come in: so much less than the time until now is
+        covered. ``retry``: what becomes of events that fail in ``tx.attempt``; they come back with
+        ``windows``.
         """
         settle_us = duration_us(settle, "settle")
-        return Live(self._tenure, self._stream(stream), at, settle_us)
+        return Live(self._tenure, self._stream(stream, processor), at, settle_us, retry)
 
     def _take(self) -> Fence:
         deadline_s = monotonic_s() + self._wait_us / 1_000_000
@@ -276,12 +326,35 @@ class Lease(AbstractContextManager["Lease"]):
     def _read(self, stream: Stream) -> tuple[StreamRow, Intervals]:
         with self._backend.transaction(write=False) as transaction:
             row = transaction.run(pages.read(stream))
-            return row, transaction.run(coverage.covered(row.key_id, row.generation))
+            done = transaction.run(coverage.covered(row.key_id, row.generation))
+            if row.failures:  # their holes are retried from the store, not fetched again
+                kept = transaction.run(failures.holes(row.key_id, row.generation))
+                done = intervals.normalise([*done, *kept])
+            return row, done
 
-    def _stream(self, name: str) -> Stream:
-        if name not in self._streams:
-            self._streams[name] = Stream(self.key.child(name), self._limit_items)
-        return self._streams[name]
+    def _handling(self, stream: Stream, row: StreamRow, retry: Retry) -> Handling:
+        fence, unnamed = self._fence(), set[str]()
+        if row.failures:
+            with self._backend.transaction(write=False) as transaction:
+                unnamed = transaction.run(failures.unnamed(row.key_id, row.generation))
+        if fence.deaths and retry.isolate_after is not None and stream.key not in self._watches:
+            with self._backend.transaction() as transaction:
+                begun = transaction.run(suspects.begin(fence, stream.key, retry))
+            self._watches[stream.key] = begun
+        return Handling(retry, self._watches.get(stream.key), unnamed)
+
+    def _has_due(self, row: StreamRow) -> bool:
+        with self._backend.transaction(write=False) as transaction:
+            due = failures.due(row.key_id, row.generation, row.now_us, 0, 1)
+            return bool(transaction.run(due))
+
+    def _stream(self, name: str, processor: int) -> Stream:
+        checked = check_processor(processor)
+        known = self._streams.get(name)
+        if known is None or known.processor != checked:
+            known = Stream(self.key.child(name), self._limit_items, processor=checked)
+            self._streams[name] = known
+        return known
 
     def _fence(self) -> Fence:
         if self._held is None:

@@ -12,8 +12,9 @@ from belaypin._sync.joined import Joined
 from belaypin._sync.tenure import Tenure
 from belaypin.errors import NotCommitted, UsageError
 from belaypin.programs import pages
-from belaypin.programs.courses import BatchCourse, LiveCourse
+from belaypin.programs.courses import BatchCourse, Handling, LiveCourse
 from belaypin.programs.pages import Stream
+from belaypin.retry import Retry
 from belaypin.times import At
 
 __all__ = ["Batch", "Live"]
@@ -32,11 +33,13 @@ class Live(AbstractContextManager["Live"]):
         stream: Stream,
         at: At,
         settle_us: int,
+        retry: Retry,
     ) -> None:
         self._tenure = tenure
         self._stream = stream
         self._at = at
         self._settle_us = settle_us
+        self._retry = retry
         self._course: LiveCourse | None = None
 
     def __enter__(self) -> Self:
@@ -50,7 +53,9 @@ class Live(AbstractContextManager["Live"]):
         self._stream.ended(durable=True)
         # An open window of this role stays open: its cursor is for windows() to go on from.
         stored = row.open_windows().get(fence.role)
-        self._course = LiveCourse(self._stream.key, self._at, self._settle_us, stored, row.now_us)
+        self._course = LiveCourse(
+            self._stream.key, self._at, self._settle_us, stored, row.now_us, Handling(self._retry)
+        )
         return self
 
     def __exit__(self, *error: object) -> None:

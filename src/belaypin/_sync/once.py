@@ -11,16 +11,25 @@ from belaypin._sync.work import OpenTransaction, Work
 from belaypin.backends.base import Transaction
 from belaypin.clock import jitter, monotonic_s, sleep_s, unique_id
 from belaypin.codec import decode_frame, dump_state, encode_frame, load_state
-from belaypin.errors import BelaypinError, OperationRunning, UsageError
+from belaypin.errors import (
+    BelaypinError,
+    OperationRunning,
+    StoreBusy,
+    StoreUnavailable,
+    UsageError,
+)
 from belaypin.heartbeat import Beat, Heartbeat
+from belaypin.mishaps import Mishap
 from belaypin.process import is_surely_dead, owner_name
+from belaypin.program import Program
 from belaypin.programs import operations
 from belaypin.programs.operations import Claim, OperationRow
 
 __all__ = ["Once"]
 
 _POLL_S = (0.02, 0.25)
-_MAX_ERROR_CHARS = 8_000
+_OUTCOME_LOOKS = 5
+_OUTCOME_PAUSE_S = 0.5
 
 
 class Once(AbstractContextManager["Once"]):
@@ -29,7 +38,7 @@ class Once(AbstractContextManager["Once"]):
     What you write with ``tx``, and the ``result`` that you set, are committed together with the
     fact that the operation is done. Effects outside the database happen at least once: send them
     ``operation_id``, which is the same on every attempt. If the block ends with an exception, the
-    attempt and its error are kept, and the next call runs it again.
+    attempt and its error are kept (``store.operation``), and the next call runs it again.
     """
 
     def __init__(
@@ -40,16 +49,22 @@ class Once(AbstractContextManager["Once"]):
         request: str | None,
         ttl_us: int,
         wait_us: int,
+        result_ttl_us: int | None = None,
+        result_type: Any = object,
     ) -> None:
         self.operation_id = operation_id
         self.result: Any = None
         """What the operation returned: set it in the block; read it when it was done before."""
+        self.result_expired = False
+        """Whether it was done before, and its result is kept no longer; it is not run again."""
         self.attempt = 0
         self._open_transaction = open_transaction
         self._heartbeat = heartbeat
         self._request = request
         self._ttl_us = ttl_us
         self._wait_us = wait_us
+        self._result_ttl_us = result_ttl_us
+        self._result_type = result_type
         self._claim: Claim | None = None
         self._beat: Beat | None = None
         self._work = _OnceWork(open_transaction, self)
@@ -80,9 +95,8 @@ class Once(AbstractContextManager["Once"]):
             raise
         if isinstance(found, Claim):
             self._begin(found)
-        elif found.result is not None:
-            frame = decode_frame(found.result, what=f"result of operation {self.operation_id!r}")
-            self.result = load_state(frame.raw, object)
+        else:
+            self._read_result(found)
         return self
 
     def __exit__(
@@ -96,9 +110,7 @@ class Once(AbstractContextManager["Once"]):
             return
         try:
             if error is None:
-                frame = encode_frame(dump_state(self.result))
-                self._work._run(operations.complete(claim, frame))
-                self._work._end()
+                self._complete(claim)
                 return
         except BaseException as failure:
             self._work._end(failure)
@@ -117,6 +129,12 @@ class Once(AbstractContextManager["Once"]):
                 lambda: operations.renew(claim), lambda: None, self._ttl_us / 1_000_000
             )
 
+    def _read_result(self, row: OperationRow) -> None:
+        self.result_expired = row.is_result_expired
+        if row.result is not None:
+            frame = decode_frame(row.result, what=f"result of operation {self.operation_id!r}")
+            self.result = load_state(frame.raw, self._result_type)
+
     def _take(self, owner: str) -> Claim | OperationRow:
         deadline_s = monotonic_s() + self._wait_us / 1_000_000
         while True:
@@ -128,10 +146,67 @@ class Once(AbstractContextManager["Once"]):
             self._wait(found, deadline_s)
 
     def _try(self, owner: str, dead_owner: str | None) -> Claim | OperationRow:
-        with self._open_transaction() as transaction:
-            return transaction.run(
-                operations.claim(self.operation_id, self._request, owner, self._ttl_us, dead_owner)
-            )
+        found: Claim | OperationRow | None = None
+        try:
+            with self._open_transaction() as transaction:
+                found = transaction.run(self._claiming(owner, dead_owner))
+        except (StoreUnavailable, StoreBusy) as error:
+            if isinstance(found, Claim):
+                return self._claimed_after_all(owner, dead_owner, error)
+            if found is None:
+                return self._held_up(error)
+        return found
+
+    def _claiming(self, owner: str, dead_owner: str | None) -> Program[Claim | OperationRow]:
+        return operations.claim(self.operation_id, self._request, owner, self._ttl_us, dead_owner)
+
+    def _claimed_after_all(
+        self, owner: str, dead_owner: str | None, error: BelaypinError
+    ) -> Claim | OperationRow:
+        """Claim again when the answer to a COMMIT was lost: if it took place the row has our name.
+
+        To claim, rather than to read, waits for a COMMIT that is still on its way.
+        """
+        for _ in range(_OUTCOME_LOOKS):
+            try:
+                with self._open_transaction() as transaction:
+                    found = transaction.run(self._claiming(owner, dead_owner))
+            except (StoreUnavailable, StoreBusy):
+                sleep_s(_OUTCOME_PAUSE_S)
+                continue
+            if _is_running(found) and found.owner == owner:
+                return Claim(self.operation_id, owner, found.token, found.attempts)
+            return found
+        raise error
+
+    def _held_up(self, error: BelaypinError) -> OperationRow:
+        """Who keeps the row from us by standing still inside a transaction of his own."""
+        if not isinstance(error, StoreBusy):
+            raise error
+        with self._open_transaction(write=False) as transaction:
+            row = transaction.run(operations.look(self.operation_id, self._request))
+        if row is None or row.status == "failed":
+            raise error  # he has not told yet what he does with it
+        return row
+
+    def _complete(self, claim: Claim) -> None:
+        frame = encode_frame(dump_state(self.result))
+        self._work._run(operations.complete(claim, frame, self._result_ttl_us))
+        try:
+            self._work._end()
+        except (StoreUnavailable, StoreBusy):
+            if not self._came_through(claim):
+                raise
+
+    def _came_through(self, claim: Claim) -> bool:
+        """Whether a COMMIT whose answer was lost took place: is it done, and by us?"""
+        for _ in range(_OUTCOME_LOOKS):
+            try:
+                with self._open_transaction() as transaction:
+                    return transaction.run(operations.is_completed(claim))
+            except (StoreUnavailable, StoreBusy):
+                sleep_s(_OUTCOME_PAUSE_S)
+        return False
 
     def _wait(self, row: OperationRow, deadline_s: float) -> None:
         left_s = deadline_s - monotonic_s()
@@ -145,10 +220,9 @@ class Once(AbstractContextManager["Once"]):
 
     def _fail(self, claim: Claim, error: BaseException) -> None:
         """Keep the error, in a transaction of its own: the one that failed can't hold it."""
-        text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS].replace("\0", "\\0")
         try:
             with self._open_transaction() as transaction:
-                transaction.run(operations.fail(claim, text))
+                transaction.run(operations.fail(claim, Mishap.of(error)))
         except BelaypinError as second:
             # Not kept: then the attempt ends when its time is up. The user's error goes first.
             error.add_note(f"and the failed attempt could not be recorded: {second}")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
@@ -18,9 +18,8 @@ from belaypin.fingerprint import fingerprint
 from belaypin.heartbeat import Heartbeat
 from belaypin.ids import ItemId, check_new_ids, extract_ids
 from belaypin.keys import Key
-from belaypin.membership import Membership
 from belaypin.program import Program
-from belaypin.programs import checkpoints, coverage, history, ledger
+from belaypin.programs import checkpoints, coverage, facts, history, outbox
 from belaypin.programs.checkpoints import CheckpointRow, OriginalRow
 from belaypin.records import KEPT_VERSIONS, Checkpoint, Interval, Original
 from belaypin.schema import Schema, read_as_stored, read_state, version_of
@@ -120,7 +119,7 @@ class Records(ABC):
         wanted = list(ids)
         canonical = extract_ids(wanted, lambda value: value)
         check_new_ids(canonical)
-        found = self._run(_seen(Key.of(key), canonical), write=False)
+        found = self._committed(Key.of(key), canonical)
         return {value for value, item_id in zip(wanted, canonical, strict=True) if item_id in found}
 
     def coverage(self, key: KeyLike) -> list[Interval]:
@@ -155,11 +154,14 @@ class Records(ABC):
         request: Any = None,
         ttl_s: Duration = 60,
         wait_s: Duration = 0,
+        result_ttl: Duration | None = None,
     ) -> Once:
         """Run something once under a stable id: ``with store.once("invoice:7") as op: if op: ...``.
 
         ``request`` (a JSON-like document) guards against one id for two different things:
         RequestMismatch. OperationRunning if another worker is at it and ``wait_s`` is over.
+        ``result_ttl``: for how long its result is kept once it is done (None: for ever). That it
+        was done is kept for ever in any case, so it is never run again; see ``result_expired``.
         """
         _check_operation_id(operation_id)
         return Once(
@@ -169,7 +171,15 @@ class Records(ABC):
             None if request is None else fingerprint(request),
             duration_us(ttl_s, "ttl_s"),
             duration_us(wait_s, "wait_s"),
+            None if result_ttl is None else duration_us(result_ttl, "result_ttl"),
         )
+
+    def send(self, topic: str, payload: object, *, key: str) -> bool:
+        """``tx.send`` in a transaction of its own or, when joined, in yours."""
+        return self._run(outbox.send(topic, payload, key))
+
+    def _committed(self, key: Key, ids: Sequence[ItemId]) -> Collection[ItemId]:
+        return self._run(facts.find(key, ids), write=False).proofs.keys()
 
     def _run(self, program: Program[T], *, write: bool = True) -> T:
         with self._open(write=write) as transaction:
@@ -182,16 +192,6 @@ def _check_operation_id(value: object) -> None:
             f"An operation needs an id, a text that is the same on every attempt; got {value!r}."
         )
     check_new_ids([value])
-
-
-def _seen(key: Key, ids: list[ItemId]) -> Program[set[ItemId]]:
-    row = yield from checkpoints.read(key)
-    if row is None:
-        return set()
-    membership = Membership()
-    yield from ledger.refresh(row.key_id, row.generation, membership, -1)
-    yield from ledger.resolve(row.key_id, membership, ids)
-    return set(ids) - membership.unknown(ids)
 
 
 def _coverage(key: Key) -> Program[tuple[intervals.Intervals, int]]:
@@ -222,6 +222,8 @@ def _checkpoint(key: Key, row: CheckpointRow, type_: Any, schema: Schema | None)
         skipped=row.skipped,
         changed=row.changed,
         late=row.late,
+        stale=row.stale,
+        processor=row.processor,
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from belaypin.calls import plain
+
 __all__ = ["resolved"]
 
 
 def resolved(value: Any) -> Any:
     """The value, awaited if need be."""
-    return value
+    return plain(value)

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._sync.audit import Audit
 from belaypin._sync.evolution import Evolution
+from belaypin._sync.failures import Failures
 from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
+from belaypin._sync.operations import Operations
+from belaypin._sync.outbox import Outbox
 from belaypin._sync.records import KeyLike, Records
 from belaypin._sync.travel import Travel
 from belaypin._sync.upkeep import Upkeep
@@ -20,8 +24,10 @@ from belaypin.clock import unique_id
 from belaypin.errors import UsageError
 from belaypin.fields import check_count, describe
 from belaypin.heartbeat import Heartbeat
+from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
+from belaypin.programs import facts
 from belaypin.programs.evolution import Kind, Tally
 from belaypin.programs.migrations import apply, epoch, pending
 from belaypin.records import KEPT_VERSIONS, UpcastReport
@@ -29,13 +35,25 @@ from belaypin.schema import Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
 
+if TYPE_CHECKING:
+    from belaypin._sync.checks import Checks
+
 __all__ = ["Store"]
 
 _MIN_TTL_US = 50_000
 _STATES_PER_STEP = 100
 
 
-class Store(Records, Upkeep, Travel, Audit, AbstractContextManager["Store"]):
+class Store(
+    Records,
+    Travel,
+    Audit,
+    Operations,
+    Outbox,
+    Failures,
+    Upkeep,
+    AbstractContextManager["Store"],
+):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
 
     def __init__(
@@ -50,6 +68,7 @@ class Store(Records, Upkeep, Travel, Audit, AbstractContextManager["Store"]):
         self._history = history
         self._heartbeat = Heartbeat(backend.side)
         self._epoch = ""
+        self._checks: Checks | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -65,6 +84,8 @@ class Store(Records, Upkeep, Travel, Audit, AbstractContextManager["Store"]):
     def close(self) -> None:
         """Close every connection. Leases that are still held end when their time is up."""
         self._heartbeat.stop()
+        if self._checks is not None:
+            self._checks.close()
         self._backend.close()
 
     def lease(
@@ -168,6 +189,18 @@ class Store(Records, Upkeep, Travel, Audit, AbstractContextManager["Store"]):
         for step in missing:
             self._run(apply(step, steps, unique_id()))
         self._epoch = self._run(epoch(), write=False)
+
+    def _use_cache(self, url: str) -> None:
+        from belaypin._sync.checks import Checks
+        from belaypin.cache import Cache
+
+        secret = self._run(facts.secret(unique_id()))
+        self._checks = Checks(Cache(url, self._epoch, secret), self._run)
+
+    def _committed(self, key: Key, ids: Sequence[ItemId]) -> Collection[ItemId]:
+        if self._checks is None:
+            return super()._committed(key, ids)
+        return self._checks.committed(key, ids)
 
     def _open(self, *, write: bool = True) -> AbstractContextManager[Transaction]:
         return self._backend.transaction(write=write)

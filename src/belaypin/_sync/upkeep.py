@@ -17,7 +17,7 @@ from belaypin.health import Health
 from belaypin.ids import check_new_ids, extract_ids
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import explanation, health, inspection, upkeep
+from belaypin.programs import explanation, health, inspection, operations, outbox, upkeep
 from belaypin.programs.recount import Recount
 from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, LedgerPage, OperationRow, Scope
 from belaypin.reports import Finding, Report
@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 _TRIES = 3
 _MAX_FINDINGS = 10_000
+_PAGE_ORPHANS = 200
 
 
 class Upkeep(ABC):
@@ -43,7 +44,7 @@ class Upkeep(ABC):
 
         Safe beside live workers: it reads in small transactions, and counts a stream again that
         was moved on meanwhile. With ``pipeline`` (and ``entity``) only the keys of those are read,
-        and neither operations nor records that belong to no key.
+        and neither operations, messages nor records that belong to no key.
         """
         if entity is not None and pipeline is None:
             raise UsageError("An entity belongs to a pipeline: verify(pipeline=..., entity=...).")
@@ -54,6 +55,7 @@ class Upkeep(ABC):
         verification.keys(Scope.of(pipeline, entity))
         if pipeline is None:
             verification.operations()
+            verification.messages()
             verification.orphans()
         return verification.report()
 
@@ -130,6 +132,18 @@ class _Verification:
                 self._add(inspection.check_operation(row))
                 self._result(row)
             after = page[-1].operation_id
+        after = ""
+        while lost := self._run(operations.orphan_attempts(after, _PAGE_ORPHANS)):
+            self._add(inspection.check_attempts(*each) for each in lost)
+            after = lost[-1][0]
+
+    def messages(self) -> None:
+        """Every message of the outbox."""
+        after = -1
+        while page := self._run(outbox.page(after)):
+            for row in page:
+                self._add(inspection.check_message(row))
+            after = page[-1].message_id
 
     def orphans(self) -> None:
         """Every record that belongs to no key."""

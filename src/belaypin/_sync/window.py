@@ -8,22 +8,29 @@ from datetime import datetime
 from typing import Any
 
 from belaypin._sync.commit import Commit
+from belaypin._sync.isolation import Isolation
 from belaypin._sync.joined import Joined
 from belaypin._sync.resolve import resolved
 from belaypin._sync.tenure import Tenure
-from belaypin.errors import NotCommitted
+from belaypin.errors import CorruptRecord, NotCommitted
+from belaypin.failure import load_item
 from belaypin.fetched import read_fetched
-from belaypin.programs.courses import PageCourse, WindowCourse
-from belaypin.programs.pages import Stream
+from belaypin.programs import failures, pages
+from belaypin.programs.courses import PageCourse, RetryCourse, WindowCourse
+from belaypin.programs.failures import Due
+from belaypin.programs.pages import Stream, StreamRow
 from belaypin.times import from_us
 
-__all__ = ["Fetch", "Page", "Window"]
+__all__ = ["Fetch", "Page", "RetryWindow", "Window"]
 
 Fetch = Callable[[Any], Any]
 
 
 class Window:
     """A range of event time [start, end) to process, page by page."""
+
+    is_retry = False
+    """Whether its pages are items that failed, and come from the store instead of from fetch."""
 
     def __init__(
         self,
@@ -68,16 +75,18 @@ class Window:
         Raises FetchError if fetch returns anything else, and NotCommitted if a page with items
         was not committed when the next one is asked for.
         """
+        isolation = Isolation(self._tenure, self._stream, self._course)
         is_last = False
         while not is_last:
             returned = resolved(fetch(self.cursor))
             fetched = read_fetched(returned, self.cursor, items, cursor)
-            course = self._course.page(fetched.items, fetched.next_cursor)
-            page = Page(self._tenure, self._stream, course, fetched.items)
-            yield page
-            if not page.is_committed:
-                self._pass_over(page)
-            is_last = page.is_last
+            for part, is_whole in isolation.parts(fetched.items, {}):
+                course = self._course.page(part, fetched.next_cursor, is_part=not is_whole)
+                page = Page(self._tenure, self._stream, course, part)
+                yield page
+                if not page.is_committed:
+                    self._pass_over(page)
+            is_last = fetched.next_cursor is None
 
     def _pass_over(self, page: Page) -> None:
         if page.items:
@@ -90,6 +99,62 @@ class Window:
             pass
 
 
+class RetryWindow(Window):
+    """The items that failed and whose time has come, in pages of at most 200, oldest first.
+
+    The loop is the same as for any window; ``fetch`` is not called. ``start`` and ``end`` are
+    those of what ``windows`` was asked for.
+    """
+
+    is_retry = True
+
+    def pages(
+        self,
+        fetch: Fetch,
+        *,
+        items: str | None = None,
+        cursor: str | None = None,
+    ) -> Iterator[Page]:
+        """Hand out page after page of failed items; commit each one before the next.
+
+        An item that fails again waits for a later call of ``windows``.
+        """
+        isolation = Isolation(self._tenure, self._stream, self._course)
+        row = self._standing()
+        due_us, after = row.now_us, 0
+        while found := self._due(row, due_us, after):
+            after = found[-1].failure_id
+            loaded = [(each.item_id, item) for each, item in self._loaded(found)]
+            retried = {id(item): item_id for item_id, item in loaded}
+            together = [item for _, item in loaded]
+            for part, _ in isolation.parts(together, retried):
+                course = self._course.retry_page(retried)
+                page = Page(self._tenure, self._stream, course, part)
+                yield page
+                if not page.is_committed:
+                    self._pass_over(page)
+
+    def _standing(self) -> StreamRow:
+        with self._tenure.open_transaction(write=False) as transaction:
+            return transaction.run(pages.read(self._stream))
+
+    def _due(self, row: StreamRow, due_us: int, after: int) -> list[Due]:
+        with self._tenure.open_transaction(write=False) as transaction:
+            return transaction.run(failures.due(row.key_id, row.generation, due_us, after))
+
+    def _loaded(self, found: list[Due]) -> Iterator[tuple[Due, Any]]:
+        """Each row with its item. A payload that is damaged is a person's to look at."""
+        for each in found:
+            try:
+                item = load_item(each.payload, f"the payload of failure {each.failure_id}")
+            except CorruptRecord as error:
+                with self._tenure.open_transaction() as transaction:
+                    fence = self._tenure.fence()
+                    transaction.run(failures.give_up(fence, each.failure_id, error))
+                continue
+            yield each, item
+
+
 class Page:
     """What one fetch returned. Commit it before you ask for the next."""
 
@@ -97,7 +162,7 @@ class Page:
         self,
         tenure: Tenure,
         stream: Stream,
-        course: PageCourse,
+        course: PageCourse | RetryCourse,
         items: list[Any],
     ) -> None:
         self.items = items

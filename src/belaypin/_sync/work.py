@@ -13,7 +13,7 @@ from belaypin.clock import monotonic_s
 from belaypin.errors import UsageError
 from belaypin.heartbeat import BEATS_PER_TTL
 from belaypin.program import Program
-from belaypin.programs import leases
+from belaypin.programs import leases, outbox
 from belaypin.programs.leases import Fence
 from belaypin.statements import refuse_transaction_control
 
@@ -29,7 +29,7 @@ class OpenTransaction(Protocol):
 
 
 class Work:
-    """The user's side of a transaction: ``execute``, ``executemany`` and ``copy``.
+    """The user's side of a transaction: ``execute``, ``executemany``, ``copy`` and ``send``.
 
     The transaction begins, and its fencing is checked (``guard``), with the first statement.
     """
@@ -65,6 +65,17 @@ class Work:
         self._is_used = True
         transaction = self._transaction or self._begun()
         transaction.copy(table, columns, rows)
+
+    def send(self, topic: str, payload: object, *, key: str) -> bool:
+        """Enqueue a message for ``store.deliver`` in this transaction; False if it was before.
+
+        ``key`` names the message within its topic, on every attempt: the first one under a key
+        counts, until ``store.drop_delivered`` has dropped it. Of a page's item that is
+        ``tx.idempotency_key(item)``. ``payload`` is as a state in ``store.save``.
+        """
+        sending = outbox.send(topic, payload, key)
+        self._is_used = True
+        return self._run(sending)
 
     def _begun(self) -> Transaction:
         if self._transaction is None:

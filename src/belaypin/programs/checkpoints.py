@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from belaypin.errors import VersionConflict
 from belaypin.keys import Key
+from belaypin.processors import processor_too_new
 from belaypin.program import Program, SqlValue, Statement
 from belaypin.records import KEPT_VERSIONS
 from belaypin.schema import too_new
@@ -14,6 +15,7 @@ __all__ = [
     "CheckpointRow",
     "Kind",
     "LockedRow",
+    "Offer",
     "OriginalRow",
     "content",
     "ensure",
@@ -31,7 +33,15 @@ __all__ = [
 
 _VERSIONS_PER_PRUNING = 7  # a prime: whatever else moves the version, some save meets it
 
-Kind = Literal["new", "changed", "unchanged"]
+Kind = Literal["new", "changed", "unchanged", "stale"]
+
+
+class Offer(NamedTuple):
+    """Content that somebody has fetched: its hash, its revision if it has one, and whose code it is."""
+
+    content_hash: str
+    revision: int | None = None
+    processor: int = 0
 
 
 class CheckpointRow(NamedTuple):
@@ -47,6 +57,9 @@ class CheckpointRow(NamedTuple):
     skipped: int
     changed: int
     late: int
+    stale: int
+    processor: int
+    revision: int | None
     attempts: int
     created_us: int
     updated_us: int
@@ -62,6 +75,8 @@ class LockedRow(NamedTuple):
     version: int
     content_hash: str | None
     schema_version: int
+    revision: int | None
+    processor: int
 
 
 class OriginalRow(NamedTuple):
@@ -178,20 +193,42 @@ def originals(key: Key) -> Program[list[OriginalRow]]:
     return [OriginalRow(*row) for row in rows]
 
 
-def has_content(key: Key, content_hash: str) -> Program[int | None]:
-    """The id of the Key's row if this is the content that it was committed with last."""
+def has_content(key: Key, offer: Offer) -> Program[int | None]:
+    """The id of the Key's row if there is nothing to do: it was committed with all of this last."""
     rows = yield Statement("checkpoint.content_hash", named(key))
-    return rows[0][0] if rows and rows[0][1] == content_hash else None
+    if not rows:
+        return None
+    key_id, *stored = rows[0]
+    revision = stored[1] if offer.revision is None else offer.revision
+    return key_id if stored == [offer.content_hash, revision, offer.processor] else None
 
 
-def content(key: Key, content_hash: str) -> Program[Kind]:
-    """Compare under the row's lock, and note the new content if it differs."""
+def content(key: Key, offer: Offer) -> Program[Kind]:
+    """Compare under the row's lock, and note the new content if it differs.
+
+    Raises SchemaTooNew if a newer processor has processed the content.
+    """
     key_id = yield from ensure(key)
-    stored = (yield from lock(key_id)).content_hash
-    if stored == content_hash:
-        return "unchanged"
-    yield Statement("checkpoint.content", {"key_id": key_id, "content_hash": content_hash})
-    return "new" if stored is None else "changed"
+    stored = yield from lock(key_id)
+    if stored.processor > offer.processor and stored.content_hash is not None:
+        raise processor_too_new(key, stored.processor, offer.processor)
+    kind = _kind(stored, offer)
+    if kind == "stale":
+        yield Statement("checkpoint.stale", {"key_id": key_id})
+    elif kind != "unchanged":
+        yield Statement("checkpoint.content", {"key_id": key_id, **offer._asdict()})
+    elif offer.revision is not None and offer.revision != stored.revision:
+        yield Statement("checkpoint.revised", {"key_id": key_id, "revision": offer.revision})
+    return kind
+
+
+def _kind(stored: LockedRow, offer: Offer) -> Kind:
+    if stored.content_hash is None:
+        return "new"
+    if None not in (stored.revision, offer.revision) and offer.revision < stored.revision:  # type: ignore[operator]
+        return "stale"
+    is_same = stored.content_hash == offer.content_hash and stored.processor == offer.processor
+    return "unchanged" if is_same else "changed"
 
 
 def unchanged(key_id: int, content_hash: str) -> Program[None]:

@@ -6,15 +6,40 @@ transaction that was rolled back behind our back is found out and nothing is ste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple, Protocol
 
 from belaypin.errors import NotCommitted
 from belaypin.keys import Key
 from belaypin.programs.pages import Counts, OpenWindow
+from belaypin.programs.suspects import Watch
+from belaypin.retry import Retry
 from belaypin.times import MIN_US, At, event_time, newest_us
 
-__all__ = ["BatchCourse", "Course", "LiveCourse", "PageCourse", "WindowCourse"]
+__all__ = [
+    "PLAIN",
+    "BatchCourse",
+    "Course",
+    "Handling",
+    "LiveCourse",
+    "PageCourse",
+    "RetryCourse",
+    "WindowCourse",
+]
+
+
+class Handling(NamedTuple):
+    """What becomes of items that fail, or kill their worker."""
+
+    retry: Retry = Retry()
+    watch: Watch | None = None
+    """Set for a worker that follows a dead one."""
+    unnamed: AbstractSet[str] = frozenset()
+    """The prints of quarantined items whose ids nobody has read: not to be handed out."""
+
+
+PLAIN = Handling()
 
 _LEFT_TO_LATER = 256
 """Pages without anything new that may pass before the cursor is written all the same."""
@@ -25,11 +50,19 @@ class Course(Protocol):
 
     @property
     def event_us(self) -> Callable[[Any], int] | None:
-        """Tells an item's event time, where late items are to be counted."""
+        """Tells an item's event time, where ``at=`` was given."""
 
     @property
     def late_before_us(self) -> int:
-        """Items before this time are late."""
+        """Items before this time are late; MIN_US: none can be."""
+
+    @property
+    def handling(self) -> Handling:
+        """What becomes of items that fail, or kill."""
+
+    @property
+    def retried(self) -> Mapping[int, str]:
+        """The failed items that come back with this page, by identity: their stored ids."""
 
     @property
     def stored(self) -> OpenWindow | None:
@@ -56,26 +89,31 @@ class WindowCourse:
     """A window on its way, shared by its pages."""
 
     def __init__(
-        self, key: Key, window: OpenWindow, stored: OpenWindow | None, at: At | None
+        self,
+        key: Key,
+        window: OpenWindow,
+        stored: OpenWindow | None,
+        at: At | None,
+        handling: Handling = PLAIN,
     ) -> None:
         self.key = key
+        self.handling = handling
         self.window = self._opened = window
         self.stored = stored
         """The role's open window as the database has it: this one, or another."""
         self.carried = Counts()
         self.left_to_later = 0
         self.at = at
-        # A first window can't have late items: nothing before it was covered.
-        counts_late = at is not None and window.covered_to_us > MIN_US
-        self.event_us = event_time(at) if counts_late and at is not None else None
+        self.event_us = None if at is None else event_time(at)
+        self.is_done = False
 
     @property
     def is_half_way(self) -> bool:
         """Whether some of its pages are committed and others are not."""
-        return self.window is not self._opened and self.window.cursor is not None
+        return self.window is not self._opened and not self.is_done
 
-    def page(self, items: Sequence[Any], next_cursor: Any) -> PageCourse:
-        """The step that a page of these items takes."""
+    def page(self, items: Sequence[Any], next_cursor: Any, *, is_part: bool = False) -> PageCourse:
+        """The step that a page of these items takes; ``is_part``: the rest of it is to follow."""
         before = self.window
         newest = before.newest_us
         if before.caps_at_newest and self.at is not None and items:
@@ -86,20 +124,29 @@ class WindowCourse:
             before.end_us,
             before.is_head,
             before.covered_to_us,
-            next_cursor,
+            before.cursor if is_part else next_cursor,
             newest,
             before.caps_at_newest,
         )
-        return PageCourse(self, before, after)
+        return PageCourse(self, before, after, is_last=not is_part and next_cursor is None)
+
+    def retry_page(self, retried: Mapping[int, str]) -> RetryCourse:
+        """The step of a page of items that had failed, which leaves the window where it is."""
+        return RetryCourse(self, retried)
 
 
 class PageCourse:
     """One page's step through its window."""
 
-    def __init__(self, window: WindowCourse, before: OpenWindow, after: OpenWindow) -> None:
+    retried: Mapping[int, str] = {}
+
+    def __init__(
+        self, window: WindowCourse, before: OpenWindow, after: OpenWindow, *, is_last: bool
+    ) -> None:
         self.is_committed = False
-        self.is_last = after.cursor is None
+        self.is_last = is_last
         self.event_us = window.event_us
+        self.handling = window.handling
         self.late_before_us = before.covered_to_us
         self._window = window
         self._before = before
@@ -140,6 +187,7 @@ class PageCourse:
 
     def _move(self, carried: Counts) -> None:
         self._window.window, self._window.carried = self._after, carried
+        self._window.is_done = self.is_last
         self.is_committed = True
 
 
@@ -151,9 +199,16 @@ class LiveCourse:
     """
 
     def __init__(
-        self, key: Key, at: At, settle_us: int, stored: OpenWindow | None, connected_us: int
+        self,
+        key: Key,
+        at: At,
+        settle_us: int,
+        stored: OpenWindow | None,
+        connected_us: int,
+        handling: Handling = PLAIN,
     ) -> None:
         self.key = key
+        self.handling = handling
         self.stored = stored
         self.event_us = event_time(at)
         self.settle_us = settle_us
@@ -172,8 +227,11 @@ class LiveCourse:
 class BatchCourse:
     """One batch's step through live time."""
 
+    retried: Mapping[int, str] = {}
+
     def __init__(self, live: LiveCourse) -> None:
         self.is_committed = False
+        self.handling = live.handling
         self.event_us = live.event_us
         self.late_before_us = live.covered_to_us
         self.carried = Counts()
@@ -205,3 +263,36 @@ class BatchCourse:
 
     def left(self, counts: Counts) -> None:
         raise AssertionError("a batch always moves the time that is covered")
+
+
+class RetryCourse:
+    """A page of items that had failed: it moves neither a cursor nor the covered time."""
+
+    late_before_us = MIN_US  # they were counted, if they were late, when they were met first
+    is_last = False
+
+    def __init__(self, window: WindowCourse, retried: Mapping[int, str]) -> None:
+        self.is_committed = False
+        self.event_us = window.event_us
+        self.handling = window.handling
+        self.retried = retried
+        self.stored = window.stored
+        self.carried = Counts()
+        self._key = window.key
+
+    def check(self) -> None:
+        """Raise NotCommitted if this page was committed before."""
+        if self.is_committed:
+            raise NotCommitted(f"This page of failed items of {self._key} was committed already.")
+
+    def after(self, now_us: int) -> tuple[OpenWindow | None, tuple[int, int] | None]:
+        return self.stored, None
+
+    def can_wait(self) -> bool:
+        return True
+
+    def done(self) -> None:
+        self.is_committed = True
+
+    def left(self, counts: Counts) -> None:
+        self.is_committed = True

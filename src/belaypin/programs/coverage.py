@@ -8,7 +8,7 @@ from belaypin import intervals
 from belaypin.program import Program, Statement
 from belaypin.times import MIN_US
 
-__all__ = ["Span", "covered", "extend", "plan"]
+__all__ = ["Span", "covered", "cut", "extend", "plan"]
 
 
 class Span(NamedTuple):
@@ -42,6 +42,23 @@ def extend(key_id: int, generation: int, start_us: int, end_us: int) -> Program[
         yield Statement("coverage.delete", {**stream, "start_us": start})
         start_us, end_us = min(start_us, start), max(end_us, end)
     yield Statement("coverage.insert", {**stream, "start_us": start_us, "end_us": end_us})
+
+
+def cut(key_id: int, generation: int, at_us: int) -> Program[bool]:
+    """Take the instant [at_us, at_us + 1) out of the coverage; whether it was in it."""
+    stream = {"key_id": key_id, "generation": generation}
+    here = {**stream, "start_us": at_us, "end_us": at_us + 1}
+    rows = yield Statement("coverage.touching", here)
+    for start, end in rows:
+        if start <= at_us < end:
+            yield Statement("coverage.delete", {**stream, "start_us": start})
+            for left, right in ((start, at_us), (at_us + 1, end)):
+                if left < right:
+                    yield Statement(
+                        "coverage.insert", {**stream, "start_us": left, "end_us": right}
+                    )
+            return True
+    return False
 
 
 def plan(

@@ -7,6 +7,7 @@ from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import checkpoints, ledger
+from belaypin.revisions import parts
 from belaypin.segments import order_key
 from belaypin.times import from_us
 
@@ -26,6 +27,7 @@ def of_item(key: Key, item_id: ItemId) -> Program[Explanation]:
         verdict="skip" if is_present else "process",
         reason="new" if placed is None else "unchanged" if is_present else "rewound",
         generation=row.generation,
+        processor=row.processor,
         placed=placed,
     )
 
@@ -47,6 +49,8 @@ def of_document(key: Key, given_hash: str | None) -> Program[Explanation]:
         content_hash=row.content_hash,
         given_hash=given_hash,
         version=row.version,
+        processor=row.processor,
+        revision=row.revision,
         first_seen_at=None if row.first_seen_us is None else from_us(row.first_seen_us),
         last_seen_at=None if row.last_seen_us is None else from_us(row.last_seen_us),
     )
@@ -60,6 +64,7 @@ def _find(key_id: int, generation: int, item_id: ItemId) -> Program[Placed | Non
         ids = yield from ledger.read(key_id, seq)
         if item_id in ids:
             fingerprint = ids[item_id]
-            shown = None if fingerprint is None else fingerprint.hex()
-            return Placed(seq, level, made_in, items, token, from_us(created_us), shown)
+            revision, content = (None, None) if fingerprint is None else parts(fingerprint)
+            shown = None if content is None else content.hex()
+            return Placed(seq, level, made_in, items, token, from_us(created_us), shown, revision)
     return None

@@ -8,7 +8,7 @@ from belaypin.errors import UsageError, VersionConflict
 from belaypin.history import Forked
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import audit, savepoints
+from belaypin.programs import audit, failures, savepoints
 from belaypin.programs.savepoints import HeldRow
 from belaypin.programs.upkeep import Scope
 
@@ -108,6 +108,7 @@ def _copy_row(row: HeldRow, target: Key) -> Program[None]:
     copy = {"key_id": row.key_id, "new_key_id": made[0][0], "generation": row.generation}
     for statement in _COPIES:
         yield Statement(statement, copy)
+    yield from failures.copy(row.key_id, row.generation, made[0][0], row.generation)
 
 
 def _read(target: Key) -> Program[_Fork | None]:

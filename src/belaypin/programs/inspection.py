@@ -18,6 +18,7 @@ import msgspec
 from belaypin.codec import decode_frame, load_state
 from belaypin.errors import BelaypinError, CorruptRecord, SchemaTooNew, UsageError
 from belaypin.keys import Key
+from belaypin.programs.outbox import StoredRow
 from belaypin.programs.pages import OpenWindow
 from belaypin.programs.upkeep import (
     CoverageRow,
@@ -36,10 +37,12 @@ P = ParamSpec("P")
 Check = Callable[Concatenate[Row, P], Iterator[Finding]]
 
 __all__ = [
+    "check_attempts",
     "check_coverage",
     "check_kept",
     "check_key",
     "check_lease",
+    "check_message",
     "check_operation",
     "check_orphans",
     "check_result",
@@ -110,6 +113,41 @@ def check_result(framed: bytes, row: OperationRow) -> Iterator[Finding]:
         f"operation {row.operation_id!r}",
         "Its effect is committed; only what it returned is lost. Restore the row from a backup. Do "
         "not delete it: the operation would run again.",
+    )
+
+
+def check_message(row: StoredRow) -> Iterator[Finding]:
+    """A message of the outbox: its payload, and what has become of it."""
+    where = f"message {row.key!r} to {row.topic!r}"
+    yield from _framed_json(
+        row.payload,
+        "message-corrupt",
+        None,
+        where,
+        "What it told of is committed; only its payload is lost. Restore the row from a backup, or "
+        "delete it and send the message again under the same key.",
+    )
+    if (row.status == "delivered") != (row.delivered_us is not None) or _is_bad(row.attempts, 0):
+        yield error(
+            "message-impossible",
+            None,
+            where,
+            f"It is {row.status}, delivered at {row.delivered_us} after {row.attempts} attempts: "
+            f"no call wrote that.",
+            "Ask its receiver whether it has this key. If not, set status = 'waiting', attempts = "
+            "0 and delivered_us = NULL in this row of belaypin_outbox: it is delivered again.",
+        )
+
+
+def check_attempts(operation_id: str, attempts: int) -> Finding:
+    """Attempts at an operation that is not there."""
+    return error(
+        "orphan-attempts",
+        None,
+        f"belaypin_attempt, operation {operation_id!r}",
+        f"{attempts} attempts belong to no operation: its row is gone.",
+        "Restore the row of belaypin_operation from a backup; until then the next call runs the "
+        "operation again. If it was deleted on purpose, delete these as well.",
     )
 
 
@@ -232,7 +270,10 @@ def check_operation(row: OperationRow) -> Iterator[Finding]:
             "Restore the row from a backup.",
         )
     is_done = row.status == "done"
-    if is_done != (row.result_bytes is not None) or is_done != (row.completed_us is not None):
+    expires_us = row.result_expires_us
+    is_expired = expires_us is not None and expires_us <= row.now_us
+    has_result = row.result_bytes is not None or is_expired
+    if is_done != has_result or is_done != (row.completed_us is not None):
         yield error(
             "operation-incomplete",
             None,

@@ -21,6 +21,8 @@ class Fence(NamedTuple):
     owner: str
     token: int
     ttl_us: int
+    deaths: int = 0
+    """How many holders in a row, up to the one before us, never released it."""
 
     def params(self) -> dict[str, str | int]:
         return {
@@ -57,7 +59,7 @@ def acquire(
     )
     if rows:
         yield Statement("checkpoint.attempt", {"key_id": key_id})
-        return Fence(key, key_id, role, owner, rows[0][0], ttl_us)
+        return Fence(key, key_id, role, owner, rows[0][0], ttl_us, rows[0][1])
     rows = yield Statement("lease.read", {"key_id": key_id, "role": role})
     return Holder(*rows[0])
 

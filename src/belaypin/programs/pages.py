@@ -11,8 +11,10 @@ from belaypin.errors import Fenced
 from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS, Membership
+from belaypin.processors import processor_too_new
 from belaypin.program import Program, Statement
-from belaypin.programs import checkpoints, coverage, leases, ledger
+from belaypin.programs import audit, checkpoints, coverage, failures, leases, ledger
+from belaypin.programs.failures import Failures
 from belaypin.programs.leases import Fence
 
 __all__ = [
@@ -67,6 +69,8 @@ class StreamRow(NamedTuple):
     barrier_seq: int
     """Up to here segments belong to a savepoint, and are not merged with later ones."""
     progress: str
+    processor: int
+    failures: int
     now_us: int
 
     def open_windows(self) -> Progress:
@@ -77,8 +81,10 @@ class StreamRow(NamedTuple):
 class Stream:
     """A stream as one worker knows it. Stale knowledge costs a read, never a wrong answer."""
 
-    def __init__(self, key: Key, limit_items: int = LIMIT_ITEMS) -> None:
+    def __init__(self, key: Key, limit_items: int = LIMIT_ITEMS, *, processor: int = 0) -> None:
         self.key = key
+        self.processor = processor
+        """The version of the user's code that processes it here."""
         self.key_id: int | None = None
         """Its row; None as long as it has none."""
         self.is_provisional = False
@@ -100,12 +106,13 @@ class Stream:
 
 
 class Counts(NamedTuple):
-    """How many items of a commit were new or changed, skipped, changed, late."""
+    """How many items of a commit were new or changed, skipped, changed, late, older than committed."""
 
     items: int = 0
     skipped: int = 0
     changed: int = 0
     late: int = 0
+    stale: int = 0
 
 
 class Advance(NamedTuple):
@@ -118,15 +125,19 @@ class Advance(NamedTuple):
     cover_us: tuple[int, int] | None
     entries: Mapping[ItemId, bytes | None]
     counts: Counts
+    failures: Failures
 
 
 def read(stream: Stream) -> Program[StreamRow]:
-    """Read the stream's row without a lock, and which segments it has."""
+    """Read the stream's row without a lock, and which segments it has.
+
+    For a newer processor it is the row that its first commit will make: nothing is processed yet.
+    """
     rows = yield Statement("stream.read", checkpoints.named(stream.key))
     if rows:
-        return (yield from _take(stream, StreamRow(*rows[0])))
+        return (yield from _take(stream, _under(stream, StreamRow(*rows[0]))))
     rows = yield Statement("clock.now")
-    return StreamRow(0, 1, 0, None, 0, 0, "{}", rows[0][0])
+    return StreamRow(0, 1, 0, None, 0, 0, "{}", stream.processor, 0, rows[0][0])
 
 
 def resumable(
@@ -144,7 +155,8 @@ def resumable(
 def begin(fence: Fence, stream: Stream) -> Program[StreamRow]:
     """Lock the lease, then the stream: until the transaction ends we are its only writer.
 
-    Raises Fenced if the lease is no longer ours or the stream was rewound.
+    Raises Fenced if the lease is no longer ours or the stream was rewound, and SchemaTooNew if a
+    newer processor is at work. If ours is the newer one, it starts a new generation here.
     """
     if stream.key_id is None:
         yield from leases.check(fence)
@@ -153,7 +165,10 @@ def begin(fence: Fence, stream: Stream) -> Program[StreamRow]:
     rows = yield Statement("stream.lock", {**fence.params(), "stream_id": stream.key_id})
     if not rows:
         yield from leases.check(fence)
-    row = StreamRow(*rows[0][: len(StreamRow._fields)])
+    found = StreamRow(*rows[0][: len(StreamRow._fields)])
+    row = _under(stream, found)
+    if row.processor != found.processor:
+        yield from _process_again(fence, stream, found, row)
     if stream.row is not None and stream.row.generation != row.generation:
         raise Fenced(
             f"{stream.key} was rewound to generation {row.generation} while this worker was at "
@@ -180,8 +195,14 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
         fence.token,
         row.barrier_seq,
     )
+    stream_of = (row.key_id, row.generation)
+    if advance.failures or advance.failures.standing:
+        yield from failures.save(*stream_of, fence.token, advance.failures, advance.entries)
     if advance.cover_us is not None:
-        yield from coverage.extend(row.key_id, row.generation, *advance.cover_us)
+        if row.failures or advance.failures:
+            yield from failures.cover(*stream_of, *advance.cover_us)
+        else:
+            yield from coverage.extend(*stream_of, *advance.cover_us)
     yield Statement(
         "stream.advance",
         {
@@ -193,6 +214,30 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
         },
     )
     return appended
+
+
+def _under(stream: Stream, row: StreamRow) -> StreamRow:
+    """The row as it is, or will be, under the stream's processor."""
+    if row.processor > stream.processor:
+        raise processor_too_new(stream.key, row.processor, stream.processor)
+    if row.processor == stream.processor:
+        return row
+    is_used = row.commits > 0
+    generation = row.generation + is_used
+    return row._replace(
+        generation=generation, progress="{}", processor=stream.processor, failures=0
+    )
+
+
+def _process_again(fence: Fence, stream: Stream, was: StreamRow, row: StreamRow) -> Program[None]:
+    """Start the generation of a newer processor: what others committed no longer counts."""
+    yield Statement(
+        "stream.process_again",
+        {"key_id": row.key_id, "generation": row.generation, "processor": row.processor},
+    )
+    if row.generation != was.generation:
+        detail = {"processor": [was.processor, row.processor], "generation": row.generation}
+        yield from audit.note(fence.owner, "processor", stream.key, detail)
 
 
 def _take(stream: Stream, row: StreamRow) -> Program[StreamRow]:

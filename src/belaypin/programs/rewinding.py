@@ -17,7 +17,7 @@ from belaypin.history import Rewound, RewoundStream
 from belaypin.intervals import Intervals
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import audit, coverage, history, savepoints
+from belaypin.programs import audit, coverage, failures, history, savepoints
 from belaypin.programs.pages import OpenWindow
 from belaypin.programs.savepoints import HeldRow
 from belaypin.records import Interval
@@ -189,6 +189,9 @@ def _rewind_row(
         yield Statement("travel.blank", blank)
     else:
         yield Statement("travel.restore", {**at, "is_same": int(is_same)})
+        there = savepoints.failed_at(savepoint_id)
+        yield from failures.copy(row.key_id, there, row.key_id, row.generation + 1)
+        yield Statement("failure.count", {"key_id": row.key_id, "generation": row.generation + 1})
         yield Statement("savepoint.stands", where)
     version = row.version + (not is_same)
     return _rewound(key, row, row.generation + 1, version, stood.items, before, stood.covered)

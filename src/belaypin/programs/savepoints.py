@@ -13,7 +13,7 @@ from belaypin.errors import LeaseHeld, UsageError, VersionConflict
 from belaypin.history import Savepoint
 from belaypin.keys import Key
 from belaypin.program import Program, SqlValue, Statement
-from belaypin.programs import audit
+from belaypin.programs import audit, failures
 from belaypin.programs.upkeep import Scope
 from belaypin.times import from_us
 
@@ -24,6 +24,7 @@ __all__ = [
     "begin",
     "discard",
     "drop_entity",
+    "failed_at",
     "find",
     "finish",
     "hold",
@@ -199,6 +200,8 @@ def save_entity(savepoint: SavepointRow, entity: str) -> Program[int]:
         yield Statement("savepoint.segments", {**of_key, "generation": row.generation})
         yield Statement("savepoint.coverage", {**of_key, "generation": row.generation})
         yield Statement("savepoint.barrier", {"key_id": row.key_id})
+        there = failed_at(savepoint.savepoint_id)
+        yield from failures.copy(row.key_id, row.generation, row.key_id, there)
         if row.has_state:
             yield keep(row, "savepoint")
     counts = bool(entity and rows)
@@ -255,6 +258,7 @@ def drop_entity(savepoint: SavepointRow, entity: str) -> Program[None]:
         of_key = {"savepoint_id": savepoint.savepoint_id, "key_id": row.key_id}
         yield Statement("savepoint.drop_spans", of_key)
         yield Statement("savepoint.drop_key", of_key)
+        yield from failures.forget(row.key_id, failed_at(savepoint.savepoint_id))
         yield Statement("savepoint.barrier", {"key_id": row.key_id})
 
 
@@ -262,6 +266,11 @@ def discard(actor: str, savepoint: SavepointRow) -> Program[None]:
     """Every entity is done: the savepoint is gone."""
     yield Statement("savepoint.delete", {"savepoint_id": savepoint.savepoint_id})
     yield from audit.note(actor, "drop_savepoint", savepoint.key, {"name": savepoint.name})
+
+
+def failed_at(savepoint_id: int) -> int:
+    """The generation under which a savepoint keeps the items that were failing: no stream has it."""
+    return -savepoint_id
 
 
 def keep(row: HeldRow, reason: str) -> Statement:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +12,9 @@ from belaypin.ids import ItemId, check_new_ids
 from belaypin.keys import Key
 from belaypin.membership import Membership
 from belaypin.programs.pages import Counts
+from belaypin.revisions import compare
+from belaypin.segments import FINGERPRINT_BYTES, MARK_BYTES
+from belaypin.times import MIN_US
 
 __all__ = ["Selection"]
 
@@ -47,23 +51,46 @@ class Selection:
         ids: Sequence[ItemId],
         prints: Sequence[bytes] | None,
         unknown: set[ItemId],
+        withheld: AbstractSet[ItemId] = frozenset(),
     ) -> list[Any]:
         """The items to process, in input order and each id once. ``membership`` is exact for them.
 
         Without ``prints`` the first of several items with one id counts; with them the last, which
-        is the newest edit.
+        is the newest edit; or, where they hold revisions, the one with the highest. Those
+        ``withheld`` stay put aside, and count as skipped.
         """
+        stale = 0
+        if withheld:
+            unknown = unknown - withheld
         if prints is None:
             picked = _first_of_each(unknown, items, ids)
             entries: dict[ItemId, bytes | None] = dict.fromkeys(picked.ids)
             self.entries = self.entries | entries if self.entries else entries
+        elif prints and len(prints[0]) == MARK_BYTES:
+            picked, stale = self._newer(membership, unknown, _newest(items, ids, prints), withheld)
         else:
             last = dict(zip(ids, zip(items, prints, strict=True), strict=True))
-            picked = self._changed(membership, unknown, last)
+            picked = self._changed(membership, unknown, last, withheld)
             self.entries.update((i, last[i][1]) for i in picked.ids)
         self._picked.append(picked)
-        self._count(len(items), len(unknown), len(picked.items), self._late(picked.items))
+        self._count(len(items), len(unknown), len(picked.items), self._late(picked.items), stale)
         return picked.items
+
+    def is_picked(self, item: Any) -> bool:
+        """Whether an item that was picked is still to be committed, and not dropped since."""
+        return self._find(item)[1] in self.entries
+
+    def entry(self, item: Any) -> tuple[ItemId, bytes | None]:
+        """What is to be committed of a picked item: its id and its fingerprint."""
+        item_id = self._find(item)[1]
+        return item_id, self.entries[item_id]
+
+    def drop(self, item: Any) -> None:
+        """Take a picked item out again, as it failed."""
+        _, item_id, kind = self._find(item)
+        del self.entries[item_id]
+        is_new = kind == "new"
+        self._add(Counts(-is_new, 0, is_new - 1, -self._late([item])))
 
     def kind(self, item: Any) -> Kind:
         """Whether a picked item was never committed before ("new") or committed otherwise."""
@@ -77,17 +104,18 @@ class Selection:
         item_id = self._find(item)[1]
         parts = (*self._key.parts, type(item_id).__name__, str(item_id))
         named = b"".join(len(p).to_bytes(4, "big") + p for p in (part.encode() for part in parts))
-        return sha256(named + (self.entries[item_id] or b"")).hexdigest()[:32]
+        return sha256(named + (self.entries.get(item_id) or b"")).hexdigest()[:32]
 
     def _changed(
         self,
         membership: Membership,
         unknown: set[ItemId],
         last: Mapping[ItemId, tuple[Any, bytes]],
+        withheld: AbstractSet[ItemId],
     ) -> _Picked:
         picked = _Picked([], [], [])
         for item_id, (item, fingerprint) in last.items():
-            if item_id in self.entries:
+            if item_id in self.entries or item_id in withheld:
                 continue
             is_new = item_id in unknown
             if is_new or membership.differs(item_id, fingerprint):
@@ -96,17 +124,37 @@ class Selection:
                 picked.kinds.append("new" if is_new else "changed")
         return picked
 
-    def _count(self, seen: int, new: int, picked: int, late: int) -> None:
-        before = self.counts
-        self.counts = Counts(
-            before.items + new,
-            before.skipped + seen - picked,
-            before.changed + picked - new,
-            before.late + late,
-        )
+    def _newer(
+        self,
+        membership: Membership,
+        unknown: set[ItemId],
+        newest: Mapping[ItemId, tuple[Any, bytes]],
+        withheld: AbstractSet[ItemId],
+    ) -> tuple[_Picked, int]:
+        """What is new, or newer than what is committed; and how many were older than that."""
+        picked, stale = _Picked([], [], []), 0
+        for item_id, (item, mark) in newest.items():
+            if item_id in self.entries or item_id in withheld:
+                continue
+            is_new = item_id in unknown
+            verdict = "newer" if is_new else compare(membership.print_of(item_id), mark)
+            stale += verdict == "older"
+            if verdict in ("newer", "touched"):
+                self.entries[item_id] = mark
+            if verdict == "newer":
+                picked.items.append(item)
+                picked.ids.append(item_id)
+                picked.kinds.append("new" if is_new else "changed")
+        return picked, stale
+
+    def _count(self, seen: int, new: int, picked: int, late: int, stale: int) -> None:
+        self._add(Counts(new, seen - picked, picked - new, late, stale))
+
+    def _add(self, more: Counts) -> None:
+        self.counts = Counts(*map(sum, zip(self.counts, more, strict=True)))
 
     def _late(self, fresh: Sequence[Any]) -> int:
-        if self._event_us is None or not fresh:
+        if self._event_us is None or self._late_before_us <= MIN_US or not fresh:
             return 0
         event_us, late_before_us = self._event_us, self._late_before_us
         return sum(event_us(item) < late_before_us for item in fresh)
@@ -129,6 +177,18 @@ class _Picked(NamedTuple):
     items: list[Any]
     ids: list[ItemId]
     kinds: list[Kind]
+
+
+def _newest(
+    items: Sequence[Any], ids: Sequence[ItemId], marks: Sequence[bytes]
+) -> dict[ItemId, tuple[Any, bytes]]:
+    """Each id once, with the highest of its revisions; of two that are equal, the last."""
+    newest: dict[ItemId, tuple[Any, bytes]] = {}
+    for item, item_id, mark in zip(items, ids, marks, strict=True):
+        known = newest.get(item_id)
+        if known is None or mark[:-FINGERPRINT_BYTES] >= known[1][:-FINGERPRINT_BYTES]:
+            newest[item_id] = item, mark
+    return newest
 
 
 def _first_of_each(unknown: set[ItemId], items: Sequence[Any], ids: Sequence[ItemId]) -> _Picked:

@@ -198,6 +198,7 @@ class OperationRow(NamedTuple):
     ttl_us: int
     expires_us: int
     completed_us: int | None
+    result_expires_us: int | None
     now_us: int
     small_result: bytes | None
     result_bytes: int | None

@@ -7,3 +7,11 @@ SELECT pg_advisory_xact_lock(7090192354269751662);
 -- name: migration.exists
 SELECT 1
 WHERE to_regclass('belaypin_migration') IS NOT NULL;
+
+-- name: failure.among
+-- The ids come as a JSON list: one parameter, however many they are.
+SELECT failure_id, item_id, status, attempts, next_try_us, event_us, is_hole, fingerprint,
+       CASE WHEN payload IS NULL THEN 0 ELSE 1 END AS has_payload
+FROM belaypin_failure
+WHERE key_id = :key_id AND generation = :generation
+  AND item_id IN (SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)));

@@ -15,12 +15,12 @@ WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 
 -- name: checkpoint.read
 SELECT key_id, state, version, schema_version, content_hash, generation, items, skipped, changed, late,
-       attempts, created_us, updated_us, completed_us, first_seen_us, last_seen_us, {now_us} AS now_us
+       stale, processor, revision, attempts, created_us, updated_us, completed_us, first_seen_us, last_seen_us, {now_us} AS now_us
 FROM belaypin_checkpoint
 WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 
 -- name: checkpoint.lock
-SELECT version, content_hash, schema_version
+SELECT version, content_hash, schema_version, revision, processor
 FROM belaypin_checkpoint
 WHERE key_id = :key_id
 {for_update};
@@ -31,7 +31,7 @@ SET attempts = attempts + 1
 WHERE key_id = :key_id;
 
 -- name: checkpoint.content_hash
-SELECT key_id, content_hash
+SELECT key_id, content_hash, revision, processor
 FROM belaypin_checkpoint
 WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 
@@ -44,10 +44,22 @@ RETURNING version;
 -- name: checkpoint.content
 -- What was seen, and when: the version grows only with the content.
 UPDATE belaypin_checkpoint
-SET content_hash = :content_hash, version = version + 1, changed = changed + 1,
+SET content_hash = :content_hash, revision = COALESCE(:revision, revision), processor = :processor,
+    version = version + 1, changed = changed + 1,
     first_seen_us = COALESCE(first_seen_us, {now_us}), last_seen_us = {now_us}, updated_us = {now_us}
 WHERE key_id = :key_id
 RETURNING version;
+
+-- name: checkpoint.revised
+-- A newer revision with the same content.
+UPDATE belaypin_checkpoint
+SET revision = :revision, last_seen_us = {now_us}, skipped = skipped + 1
+WHERE key_id = :key_id;
+
+-- name: checkpoint.stale
+UPDATE belaypin_checkpoint
+SET stale = stale + 1
+WHERE key_id = :key_id;
 
 -- name: checkpoint.unchanged
 UPDATE belaypin_checkpoint

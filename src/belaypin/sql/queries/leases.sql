@@ -16,11 +16,12 @@ ON CONFLICT (key_id, role) DO UPDATE SET
     ttl_us = excluded.ttl_us,
     acquired_us = excluded.acquired_us,
     renewed_us = excluded.renewed_us,
-    expires_us = excluded.expires_us
+    expires_us = excluded.expires_us,
+    deaths = CASE WHEN belaypin_lease.expires_us = 0 THEN 0 ELSE belaypin_lease.deaths + 1 END
 WHERE belaypin_lease.expires_us <= excluded.acquired_us
    OR belaypin_lease.expires_us > excluded.acquired_us + 2 * belaypin_lease.ttl_us
    OR belaypin_lease.owner = :dead_owner
-RETURNING token;
+RETURNING token, deaths;
 
 -- name: lease.read
 SELECT owner, token, expires_us, {now_us} AS now_us

@@ -1,7 +1,7 @@
 -- The packed ledger, and the stream row that serialises its writers.
 
 -- name: stream.read
-SELECT key_id, generation, commits, commit_id, head_seq, barrier_seq, progress, {now_us} AS now_us
+SELECT key_id, generation, commits, commit_id, head_seq, barrier_seq, progress, processor, failures, {now_us} AS now_us
 FROM belaypin_checkpoint
 WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 
@@ -9,7 +9,7 @@ WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 -- The first statement of a page's commit: is the lease still ours, and where does the stream stand?
 -- Both rows are held until the transaction ends, the lease's first: one order for every writer, so
 -- that no two can deadlock. No row means: fenced.
-SELECT c.key_id, c.generation, c.commits, c.commit_id, c.head_seq, c.barrier_seq, c.progress, {now_us} AS now_us,
+SELECT c.key_id, c.generation, c.commits, c.commit_id, c.head_seq, c.barrier_seq, c.progress, c.processor, c.failures, {now_us} AS now_us,
        {idle_limit} AS idle_limit
 FROM belaypin_lease AS l
 JOIN belaypin_checkpoint AS c ON c.key_id = :stream_id
@@ -21,7 +21,14 @@ WHERE l.key_id = :key_id AND l.role = :role AND l.owner = :owner AND l.token = :
 UPDATE belaypin_checkpoint
 SET commits = commits + 1, commit_id = :commit_id, head_seq = :head_seq, progress = :progress,
     items = items + :items, skipped = skipped + :skipped, changed = changed + :changed,
-    late = late + :late, updated_us = {now_us}
+    late = late + :late, stale = stale + :stale, updated_us = {now_us}
+WHERE key_id = :key_id;
+
+-- name: stream.process_again
+-- What was committed lies in older generations and counts no more; the segments' numbers go on.
+UPDATE belaypin_checkpoint
+SET generation = :generation, processor = :processor, progress = '{}',
+    items = 0, skipped = 0, changed = 0, late = 0, stale = 0, failures = 0, updated_us = {now_us}
 WHERE key_id = :key_id;
 
 -- name: segment.list

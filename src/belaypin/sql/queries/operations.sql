@@ -21,9 +21,19 @@ WHERE (belaypin_operation.request = excluded.request
 RETURNING token, attempts;
 
 -- name: operation.read
-SELECT status, request, owner, token, attempts, expires_us, result, error, {now_us} AS now_us
+-- A result whose time is over counts as gone, whether it was dropped yet or not.
+SELECT status, request, owner, token, attempts, expires_us,
+       CASE WHEN result_expires_us IS NULL OR result_expires_us > {now_us} THEN result END AS result,
+       error, result_expires_us, created_us, updated_us, completed_us
 FROM belaypin_operation
 WHERE operation_id = :operation_id;
+
+-- name: operation.standing
+-- Whose it is, once every transaction that was changing it has ended.
+SELECT status, owner, token
+FROM belaypin_operation
+WHERE operation_id = :operation_id
+{for_update};
 
 -- name: operation.abandon
 -- Claimed perhaps, by somebody who was interrupted before he knew: the owner's name is his alone.
@@ -46,7 +56,8 @@ RETURNING expires_us;
 
 -- name: operation.complete
 UPDATE belaypin_operation
-SET status = 'done', result = :result, error = NULL, completed_us = {now_us}, updated_us = {now_us}
+SET status = 'done', result = :result, error = NULL, completed_us = {now_us}, updated_us = {now_us},
+    result_expires_us = {now_us} + CAST(:result_ttl_us AS BIGINT)
 WHERE operation_id = :operation_id AND owner = :owner AND token = :token AND status = 'running'
 RETURNING token;
 
@@ -55,3 +66,54 @@ UPDATE belaypin_operation
 SET status = 'failed', error = :error, updated_us = {now_us}
 WHERE operation_id = :operation_id AND owner = :owner AND token = :token AND status = 'running'
 RETURNING token;
+
+-- name: operation.drop_results
+-- Locked in one order, so that two who do this at once can't deadlock.
+UPDATE belaypin_operation
+SET result = NULL
+WHERE result IS NOT NULL
+  AND operation_id IN (
+    SELECT operation_id
+    FROM belaypin_operation
+    WHERE result_expires_us IS NOT NULL AND result IS NOT NULL AND result_expires_us <= {now_us}
+    ORDER BY result_expires_us, operation_id
+    LIMIT :limit
+    {for_update})
+RETURNING operation_id;
+
+-- name: attempt.begin
+INSERT INTO belaypin_attempt (operation_id, attempt, owner, started_us)
+SELECT operation_id, attempts, owner, updated_us
+FROM belaypin_operation
+WHERE operation_id = :operation_id AND owner = :owner;
+
+-- name: attempt.lost
+-- Whoever ran it before never told how it ended.
+UPDATE belaypin_attempt
+SET ended_us = {now_us}, outcome = 'lost', error = :error
+WHERE operation_id = :operation_id AND attempt < :attempt AND ended_us IS NULL;
+
+-- name: attempt.forget
+DELETE FROM belaypin_attempt
+WHERE operation_id = :operation_id AND attempt <= :last_attempt;
+
+-- name: attempt.end
+UPDATE belaypin_attempt
+SET ended_us = {now_us}, outcome = :outcome, error = :error, traceback = :traceback
+WHERE operation_id = :operation_id AND owner = :owner AND ended_us IS NULL;
+
+-- name: attempt.orphans
+-- They are made in the transaction that makes their operation, or later.
+SELECT operation_id, COUNT(*) AS attempts
+FROM belaypin_attempt AS a
+WHERE operation_id > :after
+  AND NOT EXISTS (SELECT 1 FROM belaypin_operation AS o WHERE o.operation_id = a.operation_id)
+GROUP BY operation_id
+ORDER BY operation_id
+LIMIT :limit;
+
+-- name: attempt.list
+SELECT attempt, owner, started_us, ended_us, outcome, error, traceback
+FROM belaypin_attempt
+WHERE operation_id = :operation_id
+ORDER BY attempt;

@@ -99,7 +99,8 @@ ORDER BY seq
 LIMIT :limit;
 
 -- name: upkeep.operations
-SELECT operation_id, status, owner, token, attempts, ttl_us, expires_us, completed_us, {now_us} AS now_us,
+SELECT operation_id, status, owner, token, attempts, ttl_us, expires_us, completed_us, result_expires_us,
+       {now_us} AS now_us,
        CASE WHEN LENGTH(result) <= :inline_bytes THEN result END AS small_result,
        LENGTH(result) AS result_bytes
 FROM belaypin_operation

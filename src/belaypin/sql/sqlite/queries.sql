@@ -8,3 +8,10 @@ SELECT 1;
 SELECT 1
 FROM sqlite_master
 WHERE type = 'table' AND name = 'belaypin_migration';
+
+-- name: failure.among
+-- The ids come as a JSON list: one parameter, however many they are.
+SELECT failure_id, item_id, status, attempts, next_try_us, event_us, is_hole, fingerprint,
+       CASE WHEN payload IS NULL THEN 0 ELSE 1 END AS has_payload
+FROM belaypin_failure
+WHERE key_id = :key_id AND generation = :generation AND item_id IN (SELECT value FROM json_each(:ids));

@@ -166,6 +166,12 @@ async def check_a_long_transaction_starves_no_heartbeat(place: AsyncPlace) -> No
                 await other.lease(*ENTITY).acquire()
 
 
+async def check_a_lease_may_last_for_long(place: AsyncPlace) -> None:
+    store = await place.open()
+    async with store.lease(*ENTITY, ttl_s="90d") as lease, lease.changed("doc", {"a": 1}) as change:
+        assert change
+
+
 async def check_a_lease_works_only_while_it_is_held(place: AsyncPlace) -> None:
     store = await opened(place)
     lease = store.lease(*ENTITY)

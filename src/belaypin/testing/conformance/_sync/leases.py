@@ -167,6 +167,12 @@ def check_a_long_transaction_starves_no_heartbeat(place: Place) -> None:
                 other.lease(*ENTITY).acquire()
 
 
+def check_a_lease_may_last_for_long(place: Place) -> None:
+    store = place.open()
+    with store.lease(*ENTITY, ttl_s="90d") as lease, lease.changed("doc", {"a": 1}) as change:
+        assert change
+
+
 def check_a_lease_works_only_while_it_is_held(place: Place) -> None:
     store = opened(place)
     lease = store.lease(*ENTITY)

@@ -1,38 +1,16 @@
-"""Do these tests see anything? Each mutant is a mistake that others made; each must be caught.
-
-A copy of the package is made, one line of it is spoilt, and the interleaving tests are run on the
-copy until the first failure. When a mutant's line can't be found any more, the code has changed:
-spoil it where it stands now.
-"""
+"""Do the interleaving tests see anything? Each mutant is a mistake; each must be caught."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-import belaypin
+from tests.mutants.spoilt import Mutant, is_caught
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = Path(belaypin.__file__).parent
-PYTEST = (sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider")
+TESTS = "crash/test_interleavings.py"
 QUICK = "every_order or crashes_drawn_at_random_on_sqlite"
 LEASES = "sql/queries/leases.sql"
-
-
-class Mutant(NamedTuple):
-    """In ``file``, the first ``old`` that comes after ``after`` becomes ``new``."""
-
-    file: str
-    old: str
-    new: str
-    after: str = ""
-    times: int = 1
 
 
 OURS = "AND owner = :owner AND token = :token AND expires_us <> 0"
@@ -77,7 +55,7 @@ MUTANTS = {
         "        return self._after, (self._after.start_us, self._after.end_us)\n",
     ),
     "merged segments that forget": Mutant(
-        "programs/ledger.py", "merged = {**older, **merged}", "merged = {**merged}"
+        "programs/ledger.py", "for seq, payload in taken), *stored]", "for _ in ()), *stored]"
     ),
     "content that is not compared again under the lock": Mutant(
         "programs/checkpoints.py", "if stored == content_hash:", "if False:", "def content("
@@ -107,24 +85,7 @@ EVERYDAY = (
 
 
 def _is_caught(mutant: Mutant, folder: Path, postgres_url: str) -> bool:
-    copy = folder / "belaypin"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    spoilt = copy / mutant.file
-    text = spoilt.read_text(encoding="utf-8")
-    start = text.index(mutant.after)
-    assert mutant.old in text[start:], f"{mutant.old!r} is not in {mutant.file} any more"
-    spoilt.write_text(text[:start] + text[start:].replace(mutant.old, mutant.new, mutant.times))
-    run = subprocess.run(
-        (*PYTEST, "-k", QUICK, str(ROOT / "tests" / "crash" / "test_interleavings.py")),
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(folder), "BELAYPIN_TEST_POSTGRES": postgres_url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode in (0, 1), run.stdout[-3000:] + run.stderr[-3000:]
-    assert f"in {copy}" in run.stdout, "it was not the mutant that was run"
-    return run.returncode == 1
+    return is_caught(mutant, TESTS, QUICK, folder, postgres_url)
 
 
 @pytest.mark.parametrize("name", EVERYDAY)

@@ -1,0 +1,87 @@
+"""Isolation: a page handed out whole or, where it may hold an item that kills, item by item."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NamedTuple
+
+from belaypin._async.tenure import AsyncTenure
+from belaypin.errors import UsageError
+from belaypin.failure import print_of
+from belaypin.programs import suspects
+from belaypin.programs.courses import WindowCourse
+from belaypin.programs.failures import Failures
+from belaypin.programs.pages import Stream
+from belaypin.programs.suspects import Watch
+
+__all__ = ["AsyncIsolation", "Part"]
+
+
+class Part(NamedTuple):
+    """Items to hand out together; ``is_whole``: with them the page is complete."""
+
+    items: list[Any]
+    is_whole: bool
+
+
+class AsyncIsolation:
+    """How the pages of one window are handed out."""
+
+    def __init__(self, tenure: AsyncTenure, stream: Stream, course: WindowCourse) -> None:
+        self._tenure = tenure
+        self._stream = stream
+        self._course = course
+
+    async def parts(self, items: list[Any], retried: Mapping[int, str]) -> AsyncIterator[Part]:
+        """The page in parts; each one was processed when the next is asked for.
+
+        ``retried``: the stored ids of items that had failed before.
+        """
+        handling = self._course.handling
+        if handling.unnamed and not retried:
+            items = [item for item in items if _name(item) not in handling.unnamed]
+        watch = handling.watch
+        if watch is None or not watch.is_active:
+            yield Part(items, True)
+            return
+        names = [retried.get(id(item)) or _name(item) for item in items]
+        if watch.isolates and None not in names:
+            for item, name in zip(items, names, strict=True):
+                if await self._takes(watch, name or "", item):
+                    yield Part([item], False)
+                    watch.let_go()
+            yield Part([], True)
+        else:
+            if watch.needs_mark:
+                await self._mark(watch)
+            yield Part(items, True)
+        watch.page_passed()
+
+    async def _takes(self, watch: Watch, name: str, item: Any) -> bool:
+        """Whether an item may be handed out; one that has killed often enough is quarantined."""
+        if not watch.is_killer(name):
+            watch.take(name)
+            await self._mark(watch)
+            return True
+        changes = Failures(self._course.handling.retry, self._course.event_us)
+        giving = suspects.give_up(self._tenure.fence(), self._stream, watch, name, item, changes)
+        is_durable = False
+        try:
+            async with self._tenure.open_transaction() as transaction:
+                await transaction.run(giving)
+            is_durable = True
+        finally:
+            self._stream.ended(durable=is_durable)
+        return False
+
+    async def _mark(self, watch: Watch) -> None:
+        async with self._tenure.open_transaction() as transaction:
+            await transaction.run(suspects.mark(self._tenure.fence(), watch))
+
+
+def _name(item: Any) -> str | None:
+    """What an item is known by; None for what is no JSON, and could not be kept."""
+    try:
+        return print_of(item)
+    except UsageError:
+        return None

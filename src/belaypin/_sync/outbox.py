@@ -1,0 +1,238 @@
+# Generated from src/belaypin/_async/outbox.py by tools/generate_sync.py; do not edit.
+"""The outbox: messages that were sent within transactions are delivered to a handler of the user's."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from belaypin._sync.resolve import resolved
+from belaypin.backends.base import Transaction
+from belaypin.clock import jitter, monotonic_s, sleep_s, unique_id
+from belaypin.codec import decode_frame, load_state
+from belaypin.errors import BelaypinError, UsageError
+from belaypin.fields import describe
+from belaypin.heartbeat import Heartbeat
+from belaypin.message import Delivery, Message
+from belaypin.mishaps import Mishap
+from belaypin.process import owner_name
+from belaypin.program import Program
+from belaypin.programs import outbox
+from belaypin.programs.outbox import ClaimedRow, MessageRow
+from belaypin.retry import Retry
+from belaypin.times import Duration, duration_us, from_us
+
+__all__ = ["Outbox"]
+
+T = TypeVar("T")
+
+Handler = Callable[[Message], Any]
+
+_POLL_S = (0.05, 0.5)
+_DROPPED_PER_STEP = 500
+_MIN_TTL_US = 50_000
+
+
+class Outbox(ABC):
+    """Delivers what ``tx.send`` has enqueued: at least once, each message under a stable key."""
+
+    _heartbeat: Heartbeat
+
+    @abstractmethod
+    def _open(self, *, write: bool = True) -> AbstractContextManager[Transaction]:
+        """Open a transaction."""
+
+    @abstractmethod
+    def _run(self, program: Program[T], *, write: bool = True) -> T:
+        """Run one program as one transaction."""
+
+    def deliver(
+        self,
+        topic: str,
+        handler: Handler,
+        *,
+        max_messages: int | None = None,
+        ttl_s: Duration = 30,
+        wait_s: Duration = 0,
+        retry: Retry | None = None,
+    ) -> Delivery:
+        """Call ``handler(message)`` for each message of ``topic`` that is due, oldest first.
+
+        At least once: whoever dies between the handler's effect and the mark has it delivered
+        again, with the same ``message.key``. Any number of workers may do this at once; a message
+        is claimed before its handler runs, and the claim renewed while it does. One that outlives
+        its worker ends after ``ttl_s``, by the database's clock.
+
+        A message whose handler raises is tried again as ``retry`` says (default: ``Retry()``), and
+        holds up no other; after the last attempt it is quarantined, see ``undelivered``. What
+        ``retry`` does not cover is kept as well, and raised. Returns when nothing more is due and
+        ``wait_s`` have passed without a message, or after ``max_messages``.
+        """
+        outbox.check_name(topic, "topic")
+        if max_messages is not None and (type(max_messages) is not int or max_messages < 0):
+            raise UsageError(f"max_messages is a number, 0 or more, not {describe(max_messages)}.")
+        ttl_us = duration_us(ttl_s, "ttl_s")
+        if ttl_us < _MIN_TTL_US:
+            raise UsageError("ttl_s must be at least 0.05: a heartbeat has to fit in three times.")
+        delivering = _Delivering(self, topic, handler, ttl_us, retry or Retry())
+        return delivering.run(max_messages, duration_us(wait_s, "wait_s") / 1_000_000)
+
+    def undelivered(
+        self, topic: str | None = None, *, after: int = 0, limit: int = 100
+    ) -> list[Message]:
+        """Messages that wait or are quarantined, with the reason: ``message.error``.
+
+        By their ids; go on with ``after`` the last one's. A payload that can't be read is None.
+        """
+        if topic is not None:
+            outbox.check_name(topic, "topic")
+        rows = self._run(outbox.undelivered(topic, after, limit), write=False)
+        return list(map(_listed, rows))
+
+    def redeliver(self, topic: str, key: str) -> bool:
+        """Try a message again that is quarantined, or waits for its next attempt, from the start.
+
+        False if there is none: it was delivered, dropped, or never sent.
+        """
+        outbox.check_name(topic, "topic")
+        outbox.check_name(key, "key")
+        return self._run(outbox.redeliver(topic, key))
+
+    def drop_delivered(self, *, older_than: Duration) -> int:
+        """Drop messages that were delivered longer ago than ``older_than``; returns how many.
+
+        From then on their keys are unknown: a message under such a key would be sent again. So keep
+        them for longer than a source may repeat itself. It works in small transactions.
+        """
+        age_us = duration_us(older_than, "older_than")
+        dropped, total = _DROPPED_PER_STEP, 0
+        while dropped == _DROPPED_PER_STEP:
+            dropped = self._run(outbox.drop_delivered(age_us, _DROPPED_PER_STEP))
+            total += dropped
+        return total
+
+
+class _Delivering:
+    """One worker's run over a topic."""
+
+    def __init__(
+        self, store: Outbox, topic: str, handler: Handler, ttl_us: int, retry: Retry
+    ) -> None:
+        self._store = store
+        self._topic = topic
+        self._handler = handler
+        self._ttl_us = ttl_us
+        self._retry = retry
+        self._owner = owner_name(unique_id())
+        self._after = 0
+        self._counts = dict.fromkeys(Delivery.__struct_fields__, 0)
+
+    def run(self, max_messages: int | None, wait_s: float) -> Delivery:
+        handled = 0
+        until_s = monotonic_s() + wait_s
+        while max_messages is None or handled < max_messages:
+            claimed = self._next()
+            if claimed is not None:
+                self._counts[self._handle(claimed)] += 1
+                handled += 1
+                until_s = monotonic_s() + wait_s
+                continue
+            left_s = until_s - monotonic_s()
+            if left_s <= 0:
+                break
+            pause_s = min(jitter(*_POLL_S), left_s)
+            sleep_s(pause_s)
+        return Delivery(**self._counts)
+
+    def _next(self) -> ClaimedRow | None:
+        """Claim the next message in order; behind the last one, begin at the front again."""
+        found = self._claim(self._after)
+        if found is None and self._after:
+            found = self._claim(0)
+        self._after = found.claim.message_id if found is not None else 0
+        return found
+
+    def _claim(self, after: int) -> ClaimedRow | None:
+        return self._store._run(outbox.claim(self._topic, self._owner, self._ttl_us, after))
+
+    def _handle(self, row: ClaimedRow) -> str:
+        """Have one attempt at a message; returns what became of it."""
+        beat = self._store._heartbeat.add(
+            lambda: outbox.renew(row.claim), lambda: None, self._ttl_us / 1_000_000
+        )
+        try:
+            return self._attempt(row)
+        finally:
+            self._store._heartbeat.remove(beat)
+
+    def _attempt(self, row: ClaimedRow) -> str:
+        if row.attempt > 1 and self._retry.delay_us(row.attempt - 1, 0.5) is None:
+            error = (
+                f"{row.attempt - 1} attempts were begun, which is all there may be: in the last "
+                f"one the worker died or stood still, or more were allowed then."
+            )
+            return self._failed(row, error, None)
+        try:
+            message = _message(row, self._topic)
+        except BelaypinError as damage:
+            return self._failed(row, Mishap.of(damage).error, None)
+        try:
+            resolved(self._handler(message))
+        except Exception as error:
+            outcome = self._failed(row, Mishap.of(error).error, self._delay_us(row, error))
+            if not self._retry.covers(error):
+                raise
+            return outcome
+        except BaseException as stop:  # to be cancelled or interrupted is no failure of the message
+            self._give_back(row, stop)
+            raise
+        is_ours = self._store._run(outbox.delivered(row.claim))
+        return "delivered" if is_ours else "taken_over"
+
+    def _delay_us(self, row: ClaimedRow, error: Exception) -> int | None:
+        if self._retry.gives_up(error):
+            return None
+        return self._retry.delay_us(row.attempt, jitter(0, 1))
+
+    def _failed(self, row: ClaimedRow, error: str, delay_us: int | None) -> str:
+        if not self._store._run(outbox.failed(row.claim, error, delay_us)):
+            return "taken_over"
+        return "quarantined" if delay_us is None else "failed"
+
+    def _give_back(self, row: ClaimedRow, stop: BaseException) -> None:
+        try:
+            self._store._run(outbox.give_back(row.claim))
+        except BelaypinError as second:
+            # Then it is free when its time is up. What stopped the work goes first.
+            stop.add_note(f"and the message {row.key!r} could not be given back: {second}")
+
+
+def _message(row: ClaimedRow, topic: str) -> Message:
+    payload = _payload(row.payload, topic, row.key)
+    message_id, created_at = row.claim.message_id, from_us(row.created_us)
+    return Message(message_id, topic, row.key, payload, row.attempt, created_at)
+
+
+def _listed(row: MessageRow) -> Message:
+    try:
+        payload = _payload(row.payload, row.topic, row.key)
+    except BelaypinError:
+        payload = None  # the list is where one looks for what is wrong; verify() says what it is
+    return Message(
+        row.message_id,
+        row.topic,
+        row.key,
+        payload,
+        row.attempts,
+        from_us(row.created_us),
+        row.status,
+        row.error,
+        from_us(row.next_try_us),
+    )
+
+
+def _payload(framed: bytes, topic: str, key: str) -> Any:
+    frame = decode_frame(framed, what=f"the payload of message {key!r} to {topic!r}")
+    return load_state(frame.raw, object)

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import fixed, growth, hashing, size, skip, tax
+from benchmarks import fixed, growth, hashing, saves, size, skip, tax
 from benchmarks.databases import Postgres, Server, Sqlite
 from benchmarks.figures import Figure
 from benchmarks.machine import describe
@@ -15,7 +15,7 @@ from benchmarks.report import as_json, print_tables
 from benchmarks.source import IdKind
 from tests.services import Services
 
-_SECTIONS = ("tax", "bytes", "skip", "growth", "hash", "fixed")
+_SECTIONS = ("tax", "bytes", "skip", "growth", "hash", "saves", "fixed")
 _EVERYDAY_ITEMS = 1_000_000
 _FULL_ITEMS = 10_000_000
 
@@ -59,6 +59,7 @@ def _figures(arguments: argparse.Namespace, servers: list[Server]) -> Iterator[F
         "skip": _skip,
         "growth": _growth,
         "hash": _hash,
+        "saves": _saves,
         "fixed": _fixed,
     }
     for section in arguments.sections or _SECTIONS:
@@ -91,6 +92,10 @@ def _growth(server: Server, arguments: argparse.Namespace) -> Iterator[Figure]:
 def _hash(server: Server, arguments: argparse.Namespace) -> Iterator[Figure]:
     if server.name == Sqlite.name:  # no database has a part in it
         yield from hashing.measure(arguments.pairs)
+
+
+def _saves(server: Server, _: argparse.Namespace) -> Iterator[Figure]:
+    yield from saves.measure(server)
 
 
 def _fixed(server: Server, _: argparse.Namespace) -> Iterator[Figure]:

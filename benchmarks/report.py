@@ -20,6 +20,7 @@ _TITLES = {
     "skip": "Skip rate: a second run over the same data, the ledger read anew (500 a page)",
     "growth": "Growth: the tax further along one stream (500 a page)",
     "hash": "Fingerprint: CPU time of one / of the bare C encoder and SHA-256 on the same document",
+    "saves": "Loose saves: a writer with eight threads against one commit for each state",
     "fixed": "Fixed costs",
 }
 

@@ -64,8 +64,11 @@ Ids of one stream in memory (`ledger_items`) | membership.LIMIT_ITEMS | | read a
 Ids in one ledger segment | segments.BLOCK_ITEMS | | several segments
 Ledger segments of one level | programs.ledger.FAN_OUT | | they merge
 Pages without news whose cursor may wait | programs.courses._LEFT_TO_LATER | | it is written
+States in one commit of a writer | writer_core._BATCH_ITEMS | | another commit
+Draining on SIGTERM | writer_exits._SIGTERM_DEADLINE_S | s | the report says what is pending
 The stored error of a failed operation | mishaps.MAX_ERROR_CHARS | characters | it is cut
 SQLite: waiting for another writer | backends.sqlite.BUSY_TIMEOUT_S | s | `StoreBusy`
+PostgreSQL: waiting for a locked row | backends.postgres.LOCK_TIMEOUT_S | s | `StoreBusy`
 SQLite with asyncio: threads | backends.threaded._THREADS | | calls wait
 PostgreSQL: connections of one store | backends._sync.postgres._POOL_CONNECTIONS | | calls wait
 PostgreSQL: waiting for a connection | backends._sync.postgres._CONNECT_TIMEOUT_S | s | `StoreUnavailable`

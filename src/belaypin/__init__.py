@@ -35,28 +35,12 @@ from belaypin.errors import (
     UsageError,
     VersionConflict,
 )
-from belaypin.explanation import Explanation, Placed
-from belaypin.failure import Failure
 from belaypin.fields import check_count
 from belaypin.fingerprint import canonical, fingerprint
-from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
-from belaypin.message import Delivery, Message
-from belaypin.operation import Operation, OperationAttempt
-from belaypin.records import (
-    KEPT_VERSIONS,
-    AuditEntry,
-    Checkpoint,
-    Interval,
-    Original,
-    StateChange,
-    StateFailure,
-    UpcastReport,
-)
-from belaypin.reports import Finding, Report
 from belaypin.retry import Retry
-from belaypin.schema import Schema
+from belaypin.schema import KEPT_VERSIONS, Schema
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
@@ -70,6 +54,7 @@ if TYPE_CHECKING:
     from belaypin._async.trial import AsyncTrial
     from belaypin._async.window import AsyncPage, AsyncWindow
     from belaypin._async.work import AsyncWork
+    from belaypin._async.writer import AsyncWriter
     from belaypin._sync.change import Change
     from belaypin._sync.commit import Commit
     from belaypin._sync.joined import Joined
@@ -80,8 +65,25 @@ if TYPE_CHECKING:
     from belaypin._sync.trial import Trial
     from belaypin._sync.window import Page, Window
     from belaypin._sync.work import Work
+    from belaypin._sync.writer import Writer
     from belaypin.backends.base import AsyncBackend, Backend, Result
+    from belaypin.explanation import Explanation, Placed
+    from belaypin.failure import Failure
+    from belaypin.health import Health
     from belaypin.history import Difference, Forked, Rewound, RewoundStream, Savepoint, Version
+    from belaypin.message import Delivery, Message
+    from belaypin.operation import Attempt, Operation
+    from belaypin.records import (
+        AuditEntry,
+        Checkpoint,
+        Interval,
+        Original,
+        StateChange,
+        StateFailure,
+        UpcastReport,
+    )
+    from belaypin.reports import Finding, Report
+    from belaypin.writer_reports import LossBound, WriterFailure, WriterReport
 
 __all__ = [
     "AsyncBatch",
@@ -96,6 +98,7 @@ __all__ = [
     "AsyncTrial",
     "AsyncWindow",
     "AsyncWork",
+    "AsyncWriter",
     "Attempt",
     "AuditEntry",
     "Batch",
@@ -121,12 +124,12 @@ __all__ = [
     "Lease",
     "LeaseHeld",
     "Live",
+    "LossBound",
     "Message",
     "MissingDriver",
     "NotCommitted",
     "Once",
     "Operation",
-    "OperationAttempt",
     "OperationRunning",
     "Original",
     "Page",
@@ -155,6 +158,9 @@ __all__ = [
     "VersionConflict",
     "Window",
     "Work",
+    "Writer",
+    "WriterFailure",
+    "WriterReport",
     "__version__",
     "aopen",
     "canonical",
@@ -275,16 +281,35 @@ _HOMES = {
     "trial": ("Trial",),
     "window": ("Page", "Window"),
     "work": ("Work",),
+    "writer": ("Writer",),
+}
+# So are the records that only some calls return.
+_RECORDS = {
+    "backends.base": ("Result",),
+    "explanation": ("Explanation", "Placed"),
+    "failure": ("Failure",),
+    "health": ("Health",),
+    "history": ("Difference", "Forked", "Rewound", "RewoundStream", "Savepoint", "Version"),
+    "message": ("Delivery", "Message"),
+    "operation": ("Attempt", "Operation"),
+    "records": (
+        "AuditEntry",
+        "Checkpoint",
+        "Interval",
+        "Original",
+        "StateChange",
+        "StateFailure",
+        "UpcastReport",
+    ),
+    "reports": ("Finding", "Report"),
+    "writer_reports": ("LossBound", "WriterFailure", "WriterReport"),
 }
 _LAZY = {
     f"{prefix}{name}": f"belaypin.{package}.{module}"
     for prefix, package in (("", "_sync"), ("Async", "_async"))
     for module, names in _HOMES.items()
     for name in names
-} | {"Result": "belaypin.backends.base"}
-_LAZY |= dict.fromkeys(
-    ("Difference", "Forked", "Rewound", "RewoundStream", "Savepoint", "Version"), "belaypin.history"
-)
+} | {name: f"belaypin.{module}" for module, names in _RECORDS.items() for name in names}
 
 if not TYPE_CHECKING:  # so that a type checker refuses names that don't exist
 

@@ -35,6 +35,7 @@ _MACROS: dict[Dialect, dict[str, str]] = {
         "{for_update}": "",
         "{skip_locked}": "",
         "{idle_limit}": "NULL",
+        "{wait_limit}": "NULL",
     },
     "postgres": {
         # clock_timestamp(), not now(): a transaction may have waited long for a row.
@@ -46,6 +47,9 @@ _MACROS: dict[Dialect, dict[str, str]] = {
         # for ever: the server ends its session after the lease's lifetime, at least a second.
         "{idle_limit}": "set_config('idle_in_transaction_session_timeout',"
         " LEAST(GREATEST(ttl_us / 1000, 1000), 2147483647)::text, true)",
+        # Who asks for a lease waits so long for its row, which a transaction of the holder's may
+        # have locked, and is then told that it is held.
+        "{wait_limit}": "set_config('lock_timeout', (:wait_ms)::text, true)",
     },
 }
 

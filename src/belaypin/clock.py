@@ -6,7 +6,6 @@ Everything else takes them as arguments, so that tests can pin them.
 from __future__ import annotations
 
 import os
-import random
 import time
 from typing import Protocol
 
@@ -65,4 +64,6 @@ def unique_id() -> str:
 
 def jitter(low: float, high: float) -> float:
     """Return a random number between the two, so that waiting workers do not wake together."""
+    import random  # costs as much as all the rest here, and is asked by those who wait
+
     return random.uniform(low, high)

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["Operation", "OperationAttempt"]
+__all__ = ["Attempt", "Operation"]
 
 
-class OperationAttempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True):
     """One attempt at an operation.
 
     ``outcome`` is None while it runs, "done", "failed" (see ``error`` and ``traceback``), or
@@ -42,7 +42,7 @@ class Operation(msgspec.Struct, frozen=True):
     id: str
     status: Literal["running", "done", "failed"]
     attempt_count: int
-    attempts: tuple[OperationAttempt, ...]
+    attempts: tuple[Attempt, ...]
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None = None

@@ -9,7 +9,7 @@ the fencing token still protects every write.
 from __future__ import annotations
 
 import os
-import socket
+import platform
 from functools import cache
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def is_surely_dead(owner: str) -> bool:
 
 @cache
 def _place() -> tuple[str, str, str]:
-    host = socket.gethostname().replace("/", "_") or "unknown-host"
+    host = platform.node().replace("/", "_") or "unknown-host"
     return host, _read("/proc/sys/kernel/random/boot_id", "unknown-boot"), _namespace()
 
 

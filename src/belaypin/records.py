@@ -20,9 +20,6 @@ __all__ = [
     "UpcastReport",
 ]
 
-KEPT_VERSIONS = 10
-"""How many states that were replaced are kept of each Key, unless the store is opened otherwise."""
-
 State = TypeVar("State")
 
 

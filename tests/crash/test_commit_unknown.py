@@ -163,3 +163,35 @@ def test_around_every_commit_of_real_work(
         cuts += 1
     assert mine.verify() == (0, 0)
     record_property("note", f"connection cut {cut} {cuts} COMMITs: nothing lost or doubled")
+
+
+def test_a_lease_whose_commit_took_place_is_held(
+    theatre: Theatre, proxied: tuple[Proxy, str]
+) -> None:
+    proxy, url = proxied
+    with belaypin.open(url, clock=theatre.clock) as store:
+        for cut in ("after", "during"):
+            key = ("crash", theatre.name())
+            proxy.cut_at(cut, 1)
+            try:
+                with store.lease(*key) as lease:
+                    assert proxy.cuts == 1
+                    with lease.changed("profile", 1) as change:
+                        assert change
+            except belaypin.StoreUnavailable:
+                assert cut == "during", "it took place, so nobody has to know"
+            with store.lease(*key):
+                pass  # neither it nor anybody else waits for a lifetime
+
+
+def test_a_lease_whose_commit_did_not_take_place_is_free(
+    theatre: Theatre, proxied: tuple[Proxy, str]
+) -> None:
+    proxy, url = proxied
+    key = ("crash", theatre.name())
+    with belaypin.open(url, clock=theatre.clock) as store:
+        proxy.cut_at("before", 1)
+        with pytest.raises(belaypin.StoreUnavailable), store.lease(*key):
+            raise AssertionError("nobody holds it")
+        with store.lease(*key):
+            pass

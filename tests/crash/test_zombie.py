@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -10,9 +11,11 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import psycopg
 import pytest
 
 import belaypin
+from belaypin.backends._sync.postgres import PostgresBackend
 from tests.crash import zombie
 from tests.crash.outside import Outside, own_table
 from tests.crash.world import TABLES
@@ -86,3 +89,57 @@ def test_a_worker_paused_inside_a_transaction_on_postgres(postgres_url: str) -> 
         assert sorted(item for item, _ in done) == list(range(6))
         assert _wake(worker) != 0
     assert _rows(postgres_url) == done, "a stale write was accepted"
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+async def test_who_waits_behind_a_locked_row_waits_no_longer_than_asked(
+    postgres_url: str, colour: str
+) -> None:
+    """Some transaction stands still with the lease's row, and no server ends its session."""
+    lock = "SELECT 1 FROM belaypin_lease FOR UPDATE"
+    with belaypin.open(postgres_url) as holder, psycopg.connect(postgres_url) as stalled:
+        with holder.lease("crash", ENTITY):
+            stalled.execute(lock)
+            started_s = time.monotonic()
+            with pytest.raises(belaypin.LeaseHeld, match="is held by"):
+                await _take(postgres_url, colour, wait_s=0.5)
+            assert 0.4 < time.monotonic() - started_s < 2.5
+            stalled.rollback()
+        stalled.execute(lock)
+        with pytest.raises(belaypin.LeaseHeld, match="still has its row locked"):
+            await _take(postgres_url, colour, wait_s=0)
+        stalled.rollback()
+        await _take(postgres_url, colour, wait_s=0)
+
+
+async def _take(url: str, colour: str, wait_s: float) -> None:
+    if colour == "sync":
+        with belaypin.open(url) as store, store.lease("crash", ENTITY, wait_s=wait_s):
+            return
+    async with await belaypin.aopen(url) as opened, opened.lease("crash", ENTITY, wait_s=wait_s):
+        return
+
+
+def test_a_write_waits_for_a_locked_row_but_not_for_ever(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("belaypin.backends._sync.postgres.PostgresBackend.__init__", _IMPATIENT)
+    with belaypin.open(postgres_url) as store, psycopg.connect(postgres_url) as stalled:
+        store.save("crash", 1)
+        stalled.execute("SELECT 1 FROM belaypin_checkpoint FOR UPDATE")
+        with pytest.raises(belaypin.StoreBusy, match="lock timeout"):
+            store.save("crash", 2)
+        stalled.rollback()
+        assert store.save("crash", 2) == 2
+        limit = store.execute("SELECT current_setting('lock_timeout')").fetchone()
+        assert limit == ("200ms",)
+
+
+_IMPATIENT = functools.partialmethod(PostgresBackend.__init__, lock_timeout_s=0.2)
+
+
+def test_a_limit_of_the_users_own_stands(postgres_url: str) -> None:
+    for options, limit in (("", "30s"), ("-clock_timeout%3D5s", "5s")):
+        with belaypin.open(f"{postgres_url}&options={options}") as store:
+            found = store.execute("SELECT current_setting('lock_timeout')").fetchone()
+            assert found == (limit,)

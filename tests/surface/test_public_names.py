@@ -51,6 +51,7 @@ def test_sync_and_async_have_the_same_surface() -> None:
 def _to_sync(line: str) -> str:
     line = re.sub(r" \[(await|async for)\]$", "", line)
     line = re.sub(r"Coroutine\[Any, Any, (\w+)\]", r"\1", line)
+    line = re.sub(r"Awaitable\[([^\]]+)\]", r"\1", line)
     line = line.replace("AsyncIterable[Sequence[Any]] | Iterable", "Iterable")
     return re.sub(
         r"\w+", lambda word: sync_name(word[0]), line.replace("AsyncIterator", "Iterator")

@@ -28,6 +28,22 @@ def opening(clock: belaypin.Clock) -> None:
         assert_type(store, belaypin.Store)
 
 
+def writers(store: belaypin.Store) -> None:
+    with store.writer(durability="async", max_items=10, max_delay_s="2s") as writer:
+        assert_type(writer, belaypin.Writer)
+        assert_type(writer.save(("shop", "user:7"), Progress()), int | None)
+        assert_type(writer.bound, belaypin.LossBound)
+        assert_type(writer.flush(), belaypin.WriterReport)
+        assert_type(writer.report.failures, tuple[belaypin.WriterFailure, ...])
+
+
+async def async_writers(store: belaypin.AsyncStore) -> None:
+    async with store.writer(drain_on_sigterm=True) as writer:
+        assert_type(writer, belaypin.AsyncWriter)
+        assert_type(await writer.save("shop", {}), int | None)
+        assert_type(await writer.flush(), belaypin.WriterReport)
+
+
 def loop(store: belaypin.Store) -> None:
     with store.lease("social", "user:7", role="main", ttl_s=30, wait_s="1m") as lease:
         assert_type(lease, belaypin.Lease)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from belaypin._async.records import KeyLike
 from belaypin.fields import check_count
 from belaypin.keys import Key
 from belaypin.process import owner_name
 from belaypin.program import Program
-from belaypin.programs import audit
-from belaypin.records import AuditEntry
+
+if TYPE_CHECKING:
+    from belaypin.records import AuditEntry
 
 __all__ = ["AsyncAudit"]
 
@@ -40,6 +41,8 @@ class AsyncAudit(ABC):
         Rewinds, forks, replays and the like are noted in the very transaction that does them.
         ``before``: go on behind the entry of that ``number``.
         """
+        from belaypin.programs import audit
+
         check_count("limit", limit, at_least=1)
         where = None if key is None else Key.of(key)
         reading = audit.read(where, _NEWEST if before is None else before, limit)

@@ -6,9 +6,8 @@ import asyncio  # sync: from belaypin.clock import sleep_s
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from belaypin._async.joined import AsyncJoined
 from belaypin._async.tenure import AsyncTenure
 from belaypin._async.trial import AsyncTrial
 from belaypin._async.work import AsyncWork
@@ -26,6 +25,9 @@ from belaypin.programs.failures import Failures
 from belaypin.programs.pages import Advance, Counts, Stream, StreamRow
 from belaypin.programs.selection import Selection
 from belaypin.revisions import RevisionOf, marks
+
+if TYPE_CHECKING:
+    from belaypin._async.joined import AsyncJoined
 
 __all__ = ["AsyncCommit"]
 

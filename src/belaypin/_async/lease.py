@@ -17,7 +17,7 @@ from belaypin._async.window import AsyncRetryWindow, AsyncWindow
 from belaypin.backends.base import AsyncBackend
 from belaypin.clock import jitter, monotonic_s, unique_id
 from belaypin.components import Checkpointable
-from belaypin.errors import Fenced, LeaseHeld, UsageError
+from belaypin.errors import Fenced, LeaseHeld, StoreBusy, StoreUnavailable, UsageError
 from belaypin.fingerprint import fingerprint
 from belaypin.heartbeat import Beat, Heartbeat
 from belaypin.intervals import Intervals
@@ -41,6 +41,9 @@ __all__ = ["AsyncLease"]
 C = TypeVar("C", bound=Checkpointable[Any])
 
 _POLL_S = (0.02, 0.25)
+_ROW_WAIT_S = (0.25, 1.0)  # so long for a locked row: time for a release, not for one that stands
+_OUTCOME_LOOKS = 5
+_OUTCOME_PAUSE_S = 0.5
 
 
 class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
@@ -294,9 +297,11 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
     async def _take(self) -> Fence:
         deadline_s = monotonic_s() + self._wait_us / 1_000_000
         while True:
-            found = await self._try(None)
+            left_s = deadline_s - monotonic_s()
+            wait_ms = int(min(max(left_s, _ROW_WAIT_S[0]), _ROW_WAIT_S[1]) * 1000)
+            found = await self._try(None, wait_ms)
             if isinstance(found, Holder) and is_surely_dead(found.owner):
-                found = await self._try(found.owner)
+                found = await self._try(found.owner, wait_ms)
             if isinstance(found, Fence):
                 return found
             await self._wait(found, deadline_s)
@@ -305,20 +310,51 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         async with self._backend.transaction() as transaction:
             await transaction.run(leases.abandon(self.key, self.role, self._owner))
 
-    async def _try(self, dead_owner: str | None) -> Fence | Holder:
-        async with self._backend.transaction() as transaction:
-            return await transaction.run(
-                leases.acquire(self.key, self.role, self._owner, self._ttl_us, dead_owner)
-            )
+    async def _try(self, dead_owner: str | None, wait_ms: int) -> Fence | Holder:
+        begun = False
+        found: Fence | Holder | None = None
+        taking = leases.acquire(self.key, self.role, self._owner, self._ttl_us, dead_owner, wait_ms)
+        try:
+            async with self._backend.transaction() as transaction:
+                begun = True
+                found = await transaction.run(taking)
+        except (StoreBusy, StoreUnavailable) as error:
+            if isinstance(found, Fence):
+                if not await self._came_through(found):
+                    raise
+            elif begun and isinstance(error, StoreBusy):
+                # Its row is locked, by a transaction of its holder as a rule.
+                found = await self._read_holder()
+            if found is None:
+                raise
+        return found
+
+    async def _read_holder(self) -> Holder | None:
+        async with self._backend.transaction(write=False) as transaction:
+            return await transaction.run(leases.holder(self.key, self.role))
+
+    async def _came_through(self, taken: Fence) -> bool:
+        """Whether a COMMIT whose answer was lost took place: the owner's name is used but once."""
+        for _ in range(_OUTCOME_LOOKS):
+            try:
+                async with self._backend.transaction() as transaction:
+                    holder = await transaction.run(leases.settled_holder(self.key, self.role))
+            except (StoreBusy, StoreUnavailable):
+                await asyncio.sleep(_OUTCOME_PAUSE_S)  # sync: sleep_s(_OUTCOME_PAUSE_S)
+                continue
+            return holder is not None and (holder.owner, holder.token) == (taken.owner, taken.token)
+        return False
 
     async def _wait(self, holder: Holder, deadline_s: float) -> None:
         left_s = deadline_s - monotonic_s()
         expires_s = (holder.expires_us - holder.now_us) / 1_000_000
         if left_s <= 0:
+            until = f"for another {expires_s:.1f} s unless it is renewed"
+            if expires_s <= 0:
+                until = "whose time is over, but a transaction still has its row locked"
             raise LeaseHeld(
                 f"{self.key} (role {self.role}) is held by {holder.owner} with token "
-                f"{holder.token}, for another {expires_s:.1f} s unless it is renewed. Work on "
-                f"another entity, or pass wait_s to wait for it."
+                f"{holder.token}, {until}. Work on another entity, or pass wait_s to wait for it."
             )
         pause_s = min(jitter(*_POLL_S), left_s, max(expires_s, _POLL_S[0]))
         await asyncio.sleep(pause_s)  # sync: sleep_s(pause_s)

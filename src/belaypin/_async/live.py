@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._async.commit import AsyncCommit
-from belaypin._async.joined import AsyncJoined
 from belaypin._async.tenure import AsyncTenure
 from belaypin.errors import NotCommitted, UsageError
 from belaypin.programs import pages
@@ -15,6 +14,9 @@ from belaypin.programs.courses import BatchCourse, Handling, LiveCourse
 from belaypin.programs.pages import Stream
 from belaypin.retry import Retry
 from belaypin.times import At
+
+if TYPE_CHECKING:
+    from belaypin._async.joined import AsyncJoined
 
 __all__ = ["AsyncBatch", "AsyncLive"]
 

@@ -11,7 +11,7 @@ from belaypin._async.once import AsyncOnce
 from belaypin._async.resolve import resolved
 from belaypin.calls import Call
 from belaypin.codec import decode_frame, load_state
-from belaypin.operation import Operation, OperationAttempt
+from belaypin.operation import Attempt, Operation
 from belaypin.program import Program
 from belaypin.programs import operations
 from belaypin.programs.operations import AttemptRow, OperationRow
@@ -143,8 +143,8 @@ def _told(operation_id: str, row: OperationRow, attempts: list[AttemptRow]) -> O
     )
 
 
-def _attempt(row: AttemptRow) -> OperationAttempt:
-    return OperationAttempt(
+def _attempt(row: AttemptRow) -> Attempt:
+    return Attempt(
         row.attempt,
         row.owner,
         from_us(row.started_us),

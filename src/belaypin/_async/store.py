@@ -9,15 +9,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._async.audit import AsyncAudit
-from belaypin._async.evolution import AsyncEvolution
+from belaypin._async.checkup import AsyncCheckup
 from belaypin._async.failures import AsyncFailures
-from belaypin._async.joined import AsyncJoined
 from belaypin._async.lease import AsyncLease
 from belaypin._async.operations import AsyncOperations
 from belaypin._async.outbox import AsyncOutbox
 from belaypin._async.records import AsyncRecords, KeyLike
 from belaypin._async.travel import AsyncTravel
-from belaypin._async.upkeep import AsyncUpkeep
+from belaypin._async.writers import AsyncWriters
 from belaypin.backends.base import AsyncBackend, AsyncTransaction, Params, Result
 from belaypin.catalog import migrations
 from belaypin.clock import unique_id
@@ -28,15 +27,16 @@ from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.programs import facts
-from belaypin.programs.evolution import Kind, Tally
 from belaypin.programs.migrations import apply, epoch, pending
-from belaypin.records import KEPT_VERSIONS, UpcastReport
-from belaypin.schema import Schema
+from belaypin.schema import KEPT_VERSIONS, Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
 
 if TYPE_CHECKING:
     from belaypin._async.checks import AsyncChecks
+    from belaypin._async.evolution import AsyncEvolution
+    from belaypin._async.joined import AsyncJoined
+    from belaypin.records import UpcastReport
 
 __all__ = ["AsyncStore"]
 
@@ -51,7 +51,8 @@ class AsyncStore(
     AsyncOperations,
     AsyncOutbox,
     AsyncFailures,
-    AsyncUpkeep,
+    AsyncCheckup,
+    AsyncWriters,
     AbstractAsyncContextManager["AsyncStore"],
 ):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
@@ -67,6 +68,7 @@ class AsyncStore(
         self._limit_items = limit_items
         self._history = history
         self._heartbeat = Heartbeat(backend.side)
+        self._writers = set()
         self._epoch = ""
         self._checks: AsyncChecks | None = None
 
@@ -82,11 +84,14 @@ class AsyncStore(
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection. Leases that are still held end when their time is up."""
-        await asyncio.to_thread(self._heartbeat.stop)  # sync: self._heartbeat.stop()
-        if self._checks is not None:
-            await asyncio.to_thread(self._checks.close)  # sync: self._checks.close()
-        await self._backend.aclose()
+        """Drain the writers, close every connection. Leases still held end when their time is up."""
+        try:
+            await self._close_writers()
+        finally:
+            await asyncio.to_thread(self._heartbeat.stop)  # sync: self._heartbeat.stop()
+            if self._checks is not None:
+                await asyncio.to_thread(self._checks.close)  # sync: self._checks.close()
+            await self._backend.aclose()
 
     def lease(
         self,
@@ -131,6 +136,8 @@ class AsyncStore(
         Takes a connection of sqlite3 or psycopg, or a connection or session of SQLAlchemy, in the
         colour of this store (sync or async). Raises UsageError for anything else.
         """
+        from belaypin._async.joined import AsyncJoined
+
         return AsyncJoined(
             connection,
             self._backend.dialect,
@@ -165,12 +172,13 @@ class AsyncStore(
         states are looked at, from the Key behind ``after``; ``show`` changes and failures are
         listed. What was replaced is kept until ``confirm_states``.
         """
-        kind = _kind(pipeline, stream, schema)
+        from belaypin.programs.evolution import Tally
+
+        evolution = self._evolution(pipeline, stream, schema)
         check_count("limit", limit, at_least=1)
         check_count("show", show, at_least=0)
-        after_entity = "" if after is None else kind.entity_of(Key.of(after))
-        tally = Tally(kind, type, schema, show, dry_run=dry_run)
-        evolution = AsyncEvolution(self._open, kind, _STATES_PER_STEP, self._history)
+        after_entity = "" if after is None else evolution.kind.entity_of(Key.of(after))
+        tally = Tally(evolution.kind, type, schema, show, dry_run=dry_run)
         return await evolution.upcast(tally, after_entity, limit)
 
     async def confirm_states(
@@ -181,9 +189,7 @@ class AsyncStore(
         Do it once the new code has proven itself. States that have not reached ``schema``, and the
         originals of newer ones, are left alone; ``stream`` is as in ``upcast_states``.
         """
-        kind = _kind(pipeline, stream, schema)
-        evolution = AsyncEvolution(self._open, kind, _STATES_PER_STEP, self._history)
-        return await evolution.confirm(schema.version)
+        return await self._evolution(pipeline, stream, schema).confirm(schema.version)
 
     async def _migrate(self) -> None:
         steps = migrations(self._backend.dialect)
@@ -207,12 +213,13 @@ class AsyncStore(
     def _open(self, *, write: bool = True) -> AbstractAsyncContextManager[AsyncTransaction]:
         return self._backend.transaction(write=write)
 
+    def _evolution(self, pipeline: str, stream: str | None, schema: object) -> AsyncEvolution:
+        from belaypin._async.evolution import AsyncEvolution
+
+        if not isinstance(schema, Schema):
+            raise UsageError(f"schema must be a belaypin.Schema, not {describe(schema)}.")
+        Key.of((pipeline, "entity") if stream is None else (pipeline, "entity", stream))
+        return AsyncEvolution(self._open, pipeline, stream or "", _STATES_PER_STEP, self._history)
+
     def _heartbeat_for_once(self) -> Heartbeat | None:
         return self._heartbeat
-
-
-def _kind(pipeline: str, stream: str | None, schema: object) -> Kind:
-    if not isinstance(schema, Schema):
-        raise UsageError(f"schema must be a belaypin.Schema, not {describe(schema)}.")
-    Key.of((pipeline, "entity") if stream is None else (pipeline, "entity", stream))
-    return Kind(pipeline, stream or "")

@@ -1,28 +1,25 @@
-"""Upkeep: is the store sound, is it well, and what became of one item; nothing here writes."""
+"""Upkeep: is the store sound? Every record is read, in small transactions; nothing here writes."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from belaypin._async.records import KeyLike
 from belaypin.errors import UsageError
-from belaypin.explanation import Explanation
-from belaypin.fingerprint import fingerprint
-from belaypin.health import Health
-from belaypin.ids import check_new_ids, extract_ids
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import explanation, health, inspection, operations, outbox, upkeep
+from belaypin.programs import inspection, operations, outbox, upkeep
 from belaypin.programs.recount import Recount
 from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, LedgerPage, OperationRow, Scope
 from belaypin.reports import Finding, Report
 from belaypin.times import from_us
 
-__all__ = ["AsyncUpkeep"]
+if TYPE_CHECKING:
+    from belaypin._async.checkup import AsyncCheckup
+
+__all__ = ["verify"]
 
 T = TypeVar("T")
 
@@ -31,68 +28,27 @@ _MAX_FINDINGS = 10_000
 _PAGE_ORPHANS = 200
 
 
-class AsyncUpkeep(ABC):
-    """What keeps a store in order, read in small transactions beside live workers."""
-
-    @abstractmethod
-    async def _run(self, program: Program[T], *, write: bool = True) -> T:
-        """Run one program as one transaction."""
-
-    async def verify(self, *, pipeline: str | None = None, entity: str | None = None) -> Report:
-        """Read every record and check it, by itself and against the others; change nothing.
-
-        Safe beside live workers: it reads in small transactions, and counts a stream again that
-        was moved on meanwhile. With ``pipeline`` (and ``entity``) only the keys of those are read,
-        and neither operations, messages nor records that belong to no key.
-        """
-        if entity is not None and pipeline is None:
-            raise UsageError("An entity belongs to a pipeline: verify(pipeline=..., entity=...).")
-        if pipeline is not None:
-            Key(pipeline, entity or "")
-        now_us = await self._run(_now(), write=False)
-        verification = _Verification(self, now_us, pipeline, entity)
-        await verification.keys(Scope.of(pipeline, entity))
-        if pipeline is None:
-            await verification.operations()
-            await verification.messages()
-            await verification.orphans()
-        return verification.report()
-
-    async def health(self, *, pipeline: str | None = None) -> Health:
-        """How the store stands: lag, efficiency, orphans, recovery, storage. One short read.
-
-        With ``pipeline``, of that one only, and without operations, which belong to no pipeline.
-        It visits each row once, but no payload.
-        """
-        if pipeline is not None:
-            Key(pipeline)
-        return await self._run(health.read(pipeline), write=False)
-
-    async def explain(
-        self, key: KeyLike, item_id: Any = None, *, content: Any = None, ignore: Iterable[str] = ()
-    ) -> Explanation:
-        """Why an item of the stream at ``key`` was processed or skipped, and what it would be now.
-
-        Without ``item_id``: the same for the document at ``key`` that ``lease.changed`` compares;
-        with its ``content`` (and what to ``ignore``), whether that would be processed. ``str`` of
-        the answer is a sentence. CorruptRecord if the item's segment is damaged.
-        """
-        key = Key.of(key)
-        if item_id is None:
-            given = None if content is None else fingerprint(content, ignore=ignore)
-            return await self._run(explanation.of_document(key, given), write=False)
-        if content is not None:
-            raise UsageError("content= is for documents: leave out item_id, or content.")
-        ids = extract_ids([item_id], lambda value: value)
-        check_new_ids(ids)
-        return await self._run(explanation.of_item(key, ids[0]), write=False)
+async def verify(store: AsyncCheckup, pipeline: str | None, entity: str | None) -> Report:
+    """Read every record of the pipeline (and entity, or all) and check it; see ``store.verify``."""
+    if entity is not None and pipeline is None:
+        raise UsageError("An entity belongs to a pipeline: verify(pipeline=..., entity=...).")
+    if pipeline is not None:
+        Key(pipeline, entity or "")
+    now_us = await store._run(_now(), write=False)
+    verification = _Verification(store, now_us, pipeline, entity)
+    await verification.keys(Scope.of(pipeline, entity))
+    if pipeline is None:
+        await verification.operations()
+        await verification.messages()
+        await verification.orphans()
+    return verification.report()
 
 
 class _Verification:
     """One run of ``verify``: what it has read and found so far."""
 
     def __init__(
-        self, store: AsyncUpkeep, now_us: int, pipeline: str | None, entity: str | None
+        self, store: AsyncCheckup, now_us: int, pipeline: str | None, entity: str | None
     ) -> None:
         self._store = store
         self._begun = Report(from_us(now_us), pipeline, entity)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from belaypin._async.commit import AsyncCommit
 from belaypin._async.isolation import AsyncIsolation
-from belaypin._async.joined import AsyncJoined
 from belaypin._async.resolve import resolved
 from belaypin._async.tenure import AsyncTenure
 from belaypin.errors import CorruptRecord, NotCommitted
@@ -19,6 +18,9 @@ from belaypin.programs.courses import PageCourse, RetryCourse, WindowCourse
 from belaypin.programs.failures import Due
 from belaypin.programs.pages import Stream, StreamRow
 from belaypin.times import from_us
+
+if TYPE_CHECKING:
+    from belaypin._async.joined import AsyncJoined
 
 __all__ = ["AsyncPage", "AsyncRetryWindow", "AsyncWindow", "Fetch"]
 

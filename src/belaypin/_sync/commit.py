@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from belaypin._sync.joined import Joined
 from belaypin._sync.tenure import Tenure
 from belaypin._sync.trial import Trial
 from belaypin._sync.work import Work
@@ -26,6 +25,9 @@ from belaypin.programs.failures import Failures
 from belaypin.programs.pages import Advance, Counts, Stream, StreamRow
 from belaypin.programs.selection import Selection
 from belaypin.revisions import RevisionOf, marks
+
+if TYPE_CHECKING:
+    from belaypin._sync.joined import Joined
 
 __all__ = ["Commit"]
 

@@ -27,10 +27,15 @@ class Evolution:
     """One run over the states of a kind; each batch is a transaction of its own."""
 
     def __init__(
-        self, open_transaction: OpenTransaction, kind: Kind, batch: int, history: int
+        self,
+        open_transaction: OpenTransaction,
+        pipeline: str,
+        stream: str,
+        batch: int,
+        history: int,
     ) -> None:
+        self.kind = Kind(pipeline, stream)
         self._open_transaction = open_transaction
-        self._kind = kind
         self._batch = batch
         self._history = history
 
@@ -39,7 +44,7 @@ class Evolution:
         left = limit
         while left is None or left > 0:
             rows = self._batch if left is None else min(self._batch, left)
-            reading = evolution.batch(self._kind, after_entity, tally.schema_version, rows)
+            reading = evolution.batch(self.kind, after_entity, tally.schema_version, rows)
             stored = self._run(reading, write=False)
             upcasts = [upcast for each in stored if (upcast := tally.take(each)) is not None]
             for upcast in upcasts if tally.dry_run else self._replaced(tally, upcasts):
@@ -54,7 +59,7 @@ class Evolution:
         """Drop the originals of states that have reached the schema."""
         dropped, after_id = 0, 0
         while True:
-            step = evolution.confirm(self._kind, schema_version, after_id, self._batch)
+            step = evolution.confirm(self.kind, schema_version, after_id, self._batch)
             last_id, count = self._run(step)
             if last_id is None:
                 return dropped
@@ -73,7 +78,7 @@ class Evolution:
     def _again(self, tally: Tally, stored: Stored) -> list[Upcast]:
         """A worker saved the state while it was upcast: take what is there now."""
         for _ in range(_TRIES):
-            now = self._run(evolution.stored_at(self._kind.key(stored.entity)), write=False)
+            now = self._run(evolution.stored_at(self.kind.key(stored.entity)), write=False)
             upcast = tally.take(now) if now is not None else None
             if upcast is None:
                 return []

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._sync.commit import Commit
-from belaypin._sync.joined import Joined
 from belaypin._sync.tenure import Tenure
 from belaypin.errors import NotCommitted, UsageError
 from belaypin.programs import pages
@@ -16,6 +15,9 @@ from belaypin.programs.courses import BatchCourse, Handling, LiveCourse
 from belaypin.programs.pages import Stream
 from belaypin.retry import Retry
 from belaypin.times import At
+
+if TYPE_CHECKING:
+    from belaypin._sync.joined import Joined
 
 __all__ = ["Batch", "Live"]
 

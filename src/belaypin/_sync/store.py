@@ -9,15 +9,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._sync.audit import Audit
-from belaypin._sync.evolution import Evolution
+from belaypin._sync.checkup import Checkup
 from belaypin._sync.failures import Failures
-from belaypin._sync.joined import Joined
 from belaypin._sync.lease import Lease
 from belaypin._sync.operations import Operations
 from belaypin._sync.outbox import Outbox
 from belaypin._sync.records import KeyLike, Records
 from belaypin._sync.travel import Travel
-from belaypin._sync.upkeep import Upkeep
+from belaypin._sync.writers import Writers
 from belaypin.backends.base import Backend, Params, Result, Transaction
 from belaypin.catalog import migrations
 from belaypin.clock import unique_id
@@ -28,15 +27,16 @@ from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.programs import facts
-from belaypin.programs.evolution import Kind, Tally
 from belaypin.programs.migrations import apply, epoch, pending
-from belaypin.records import KEPT_VERSIONS, UpcastReport
-from belaypin.schema import Schema
+from belaypin.schema import KEPT_VERSIONS, Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
 
 if TYPE_CHECKING:
     from belaypin._sync.checks import Checks
+    from belaypin._sync.evolution import Evolution
+    from belaypin._sync.joined import Joined
+    from belaypin.records import UpcastReport
 
 __all__ = ["Store"]
 
@@ -51,7 +51,8 @@ class Store(
     Operations,
     Outbox,
     Failures,
-    Upkeep,
+    Checkup,
+    Writers,
     AbstractContextManager["Store"],
 ):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
@@ -67,6 +68,7 @@ class Store(
         self._limit_items = limit_items
         self._history = history
         self._heartbeat = Heartbeat(backend.side)
+        self._writers = set()
         self._epoch = ""
         self._checks: Checks | None = None
 
@@ -82,11 +84,14 @@ class Store(
         self.close()
 
     def close(self) -> None:
-        """Close every connection. Leases that are still held end when their time is up."""
-        self._heartbeat.stop()
-        if self._checks is not None:
-            self._checks.close()
-        self._backend.close()
+        """Drain the writers, close every connection. Leases still held end when their time is up."""
+        try:
+            self._close_writers()
+        finally:
+            self._heartbeat.stop()
+            if self._checks is not None:
+                self._checks.close()
+            self._backend.close()
 
     def lease(
         self,
@@ -131,6 +136,8 @@ class Store(
         Takes a connection of sqlite3 or psycopg, or a connection or session of SQLAlchemy, in the
         colour of this store (sync or async). Raises UsageError for anything else.
         """
+        from belaypin._sync.joined import Joined
+
         return Joined(
             connection,
             self._backend.dialect,
@@ -165,12 +172,13 @@ class Store(
         states are looked at, from the Key behind ``after``; ``show`` changes and failures are
         listed. What was replaced is kept until ``confirm_states``.
         """
-        kind = _kind(pipeline, stream, schema)
+        from belaypin.programs.evolution import Tally
+
+        evolution = self._evolution(pipeline, stream, schema)
         check_count("limit", limit, at_least=1)
         check_count("show", show, at_least=0)
-        after_entity = "" if after is None else kind.entity_of(Key.of(after))
-        tally = Tally(kind, type, schema, show, dry_run=dry_run)
-        evolution = Evolution(self._open, kind, _STATES_PER_STEP, self._history)
+        after_entity = "" if after is None else evolution.kind.entity_of(Key.of(after))
+        tally = Tally(evolution.kind, type, schema, show, dry_run=dry_run)
         return evolution.upcast(tally, after_entity, limit)
 
     def confirm_states(self, pipeline: str, schema: Schema, *, stream: str | None = None) -> int:
@@ -179,9 +187,7 @@ class Store(
         Do it once the new code has proven itself. States that have not reached ``schema``, and the
         originals of newer ones, are left alone; ``stream`` is as in ``upcast_states``.
         """
-        kind = _kind(pipeline, stream, schema)
-        evolution = Evolution(self._open, kind, _STATES_PER_STEP, self._history)
-        return evolution.confirm(schema.version)
+        return self._evolution(pipeline, stream, schema).confirm(schema.version)
 
     def _migrate(self) -> None:
         steps = migrations(self._backend.dialect)
@@ -205,12 +211,13 @@ class Store(
     def _open(self, *, write: bool = True) -> AbstractContextManager[Transaction]:
         return self._backend.transaction(write=write)
 
+    def _evolution(self, pipeline: str, stream: str | None, schema: object) -> Evolution:
+        from belaypin._sync.evolution import Evolution
+
+        if not isinstance(schema, Schema):
+            raise UsageError(f"schema must be a belaypin.Schema, not {describe(schema)}.")
+        Key.of((pipeline, "entity") if stream is None else (pipeline, "entity", stream))
+        return Evolution(self._open, pipeline, stream or "", _STATES_PER_STEP, self._history)
+
     def _heartbeat_for_once(self) -> Heartbeat | None:
         return self._heartbeat
-
-
-def _kind(pipeline: str, stream: str | None, schema: object) -> Kind:
-    if not isinstance(schema, Schema):
-        raise UsageError(f"schema must be a belaypin.Schema, not {describe(schema)}.")
-    Key.of((pipeline, "entity") if stream is None else (pipeline, "entity", stream))
-    return Kind(pipeline, stream or "")

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from belaypin._sync.commit import Commit
 from belaypin._sync.isolation import Isolation
-from belaypin._sync.joined import Joined
 from belaypin._sync.resolve import resolved
 from belaypin._sync.tenure import Tenure
 from belaypin.errors import CorruptRecord, NotCommitted
@@ -20,6 +19,9 @@ from belaypin.programs.courses import PageCourse, RetryCourse, WindowCourse
 from belaypin.programs.failures import Due
 from belaypin.programs.pages import Stream, StreamRow
 from belaypin.times import from_us
+
+if TYPE_CHECKING:
+    from belaypin._sync.joined import Joined
 
 __all__ = ["Fetch", "Page", "RetryWindow", "Window"]
 

@@ -11,6 +11,7 @@ from belaypin.program import Program
 
 __all__ = [
     "TRANSACTION_ENDED",
+    "WAITS_FOR_ITSELF",
     "AsyncBackend",
     "AsyncTransaction",
     "Backend",
@@ -57,6 +58,11 @@ TRANSACTION_ENDED = (
     "that statement out, or let the exception through: the block ends the transaction by itself."
 )
 
+WAITS_FOR_ITSELF = (
+    "This worker has a transaction open already, and a second one would wait for it for ever. "
+    "Inside a commit block use its tx, or do this before or after the block."
+)
+
 
 class Transaction(Protocol):
     """An open transaction: programs, and the user's own statements, in one."""
@@ -68,13 +74,20 @@ class Transaction(Protocol):
 
 
 class Backend(Protocol):
-    """A database: ``transaction`` commits when its block ends, and undoes all on an exception."""
+    """A database: ``transaction`` commits when its block ends, and undoes all on an exception.
+
+    A thread may have one writing transaction open at a time (``is_writing``): UsageError. ``side``
+    is a backend of its own for the heartbeat, ``for_threads`` one that closes with this one, for
+    threads that work beside it.
+    """
 
     dialect: Dialect
     pinned_clock: Callable[[], int] | None
 
     def transaction(self, *, write: bool = True) -> AbstractContextManager[Transaction]: ...
+    def is_writing(self) -> bool: ...
     def side(self) -> Backend: ...
+    def for_threads(self) -> Backend: ...
     def close(self) -> None: ...
 
 
@@ -90,7 +103,7 @@ class AsyncTransaction(Protocol):
 
 
 class AsyncBackend(Protocol):
-    """``Backend``, awaited. Its ``side`` is not: the heartbeat runs in a thread of its own."""
+    """``Backend``, awaited, for tasks; but its ``side`` and ``for_threads`` are for threads."""
 
     dialect: Dialect
     pinned_clock: Callable[[], int] | None
@@ -98,5 +111,7 @@ class AsyncBackend(Protocol):
     def transaction(
         self, *, write: bool = True
     ) -> AbstractAsyncContextManager[AsyncTransaction]: ...
+    def is_writing(self) -> bool: ...
     def side(self) -> Backend: ...
+    def for_threads(self) -> Backend: ...
     async def aclose(self) -> None: ...

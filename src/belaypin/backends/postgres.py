@@ -16,7 +16,16 @@ from belaypin.errors import (
     StoreUnavailable,
 )
 
-__all__ = ["BEGIN_READ", "BEGIN_WRITE", "DRIVER_ERRORS", "copy_statement", "translate"]
+__all__ = [
+    "BEGIN_READ",
+    "BEGIN_WRITE",
+    "DRIVER_ERRORS",
+    "LIMIT_LOCK_WAITS",
+    "LOCK_TIMEOUT_S",
+    "SIDE_LOCK_TIMEOUT_S",
+    "copy_statement",
+    "translate",
+]
 
 DRIVER_ERRORS = (psycopg.Error, UnicodeError)
 """What the driver raises: the last for text that is not Unicode."""
@@ -24,6 +33,16 @@ DRIVER_ERRORS = (psycopg.Error, UnicodeError)
 # Said in full: a server's or role's defaults must not change what our programs rely on.
 BEGIN_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+# As SQLite's busy timeouts: the side is the heartbeat's, which tries again anyway.
+LOCK_TIMEOUT_S = 30.0
+SIDE_LOCK_TIMEOUT_S = 2.0
+
+# Once per connection: a statement in each transaction would cost each a round trip, and an option
+# in the URL would replace the user's own options and fail at poolers such as PgBouncer.
+LIMIT_LOCK_WAITS = (
+    "SELECT set_config('lock_timeout', %s, false) WHERE current_setting('lock_timeout') = '0'"
+)
 
 
 def copy_statement(table: str, columns: Sequence[str]) -> sql.Composed:

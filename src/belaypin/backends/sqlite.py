@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
-from belaypin.backends.base import TRANSACTION_ENDED, Params, Result
+from belaypin.backends.base import TRANSACTION_ENDED, WAITS_FOR_ITSELF, Params, Result
 from belaypin.catalog import Catalog, Dialect
 from belaypin.errors import (
     BelaypinError,
@@ -127,6 +127,9 @@ class SqliteBackend:
         """Whether this thread or task has a writing transaction open."""
         return self._turn.owner == owner
 
+    def is_writing(self) -> bool:
+        return self.is_owned_by(threading.get_ident())
+
     @contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[SqliteTransaction]:
         transaction = self.begin(write=write, owner=threading.get_ident())
@@ -147,6 +150,9 @@ class SqliteBackend:
             pinned_clock=self.pinned_clock,
         )
 
+    def for_threads(self) -> SqliteBackend:
+        return self
+
     def close(self) -> None:
         if self._forks.is_child:
             return
@@ -161,7 +167,7 @@ class SqliteBackend:
         if waits:
             self._turn.take(owner)
         try:
-            connection = self._idle.pop() if self._idle else self._connect()
+            connection = self._checkout()
             try:
                 with translated():
                     connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
@@ -208,6 +214,12 @@ class SqliteBackend:
         if transaction.write or self.is_memory:
             self._turn.give()
 
+    def _checkout(self) -> sqlite3.Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:  # asked for afterwards: another thread may take the last one in between
+            return self._connect()
+
     def _connect(self) -> sqlite3.Connection:
         with translated(f"opening {self.path}"):
             connection = sqlite3.connect(
@@ -251,10 +263,7 @@ class _Turn:
 
     def take(self, owner: int) -> None:
         if self.owner == owner:
-            raise UsageError(
-                "This worker has a transaction open already, and a second one would wait for it "
-                "for ever. Inside a commit block use its tx, or do this before or after the block."
-            )
+            raise UsageError(WAITS_FOR_ITSELF)
         if not self._lock.acquire(timeout=self._timeout_s):
             raise StoreBusy(
                 f"Another thread or task of this process held a transaction open for "

@@ -80,8 +80,14 @@ class AsyncSqliteBackend:
             if waits:
                 self._turn.release()
 
+    def is_writing(self) -> bool:
+        return self._backend.is_owned_by(id(asyncio.current_task()))
+
     def side(self) -> SqliteBackend:
         return self._backend.side()
+
+    def for_threads(self) -> SqliteBackend:
+        return self._backend
 
     async def aclose(self) -> None:
         if self._is_closed:

@@ -8,8 +8,7 @@ from belaypin.errors import VersionConflict
 from belaypin.keys import Key
 from belaypin.processors import processor_too_new
 from belaypin.program import Program, SqlValue, Statement
-from belaypin.records import KEPT_VERSIONS
-from belaypin.schema import too_new
+from belaypin.schema import KEPT_VERSIONS, too_new
 
 __all__ = [
     "CheckpointRow",
@@ -28,6 +27,7 @@ __all__ = [
     "originals",
     "read",
     "save",
+    "save_at",
     "unchanged",
 ]
 
@@ -131,6 +131,18 @@ def save(
     it is another, and SchemaTooNew, whatever was expected, if newer code has written there.
     """
     key_id = yield from ensure(key)
+    return (yield from save_at(key, key_id, state, schema_version, expected, history))
+
+
+def save_at(
+    key: Key,
+    key_id: int,
+    state: bytes,
+    schema_version: int,
+    expected: int | None,
+    history: int,
+) -> Program[int]:
+    """``save``, at the row that the Key has."""
     row = yield from lock(key_id)
     if row.schema_version > schema_version:
         raise too_new(f"the state at {key}", row.schema_version, schema_version)

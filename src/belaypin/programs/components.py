@@ -18,8 +18,7 @@ from belaypin.program import Program, Statement
 from belaypin.programs import checkpoints, leases
 from belaypin.programs.checkpoints import CheckpointRow
 from belaypin.programs.leases import Fence
-from belaypin.records import KEPT_VERSIONS
-from belaypin.schema import Schema, read_raw, read_state, too_new, version_of
+from belaypin.schema import KEPT_VERSIONS, Schema, read_raw, read_state, too_new, version_of
 
 __all__ = ["Attached", "Components", "Snapshot", "open_row", "save"]
 

@@ -18,8 +18,8 @@ from belaypin.errors import BelaypinError, UsageError
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import checkpoints
-from belaypin.records import KEPT_VERSIONS, StateChange, StateFailure, UpcastReport
-from belaypin.schema import Schema, read_raw
+from belaypin.records import StateChange, StateFailure, UpcastReport
+from belaypin.schema import KEPT_VERSIONS, Schema, read_raw
 
 __all__ = ["Kind", "Stored", "Tally", "Upcast", "batch", "confirm", "replace", "stored_at"]
 

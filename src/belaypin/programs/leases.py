@@ -9,7 +9,17 @@ from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import checkpoints
 
-__all__ = ["Fence", "Holder", "abandon", "acquire", "check", "release", "renew"]
+__all__ = [
+    "Fence",
+    "Holder",
+    "abandon",
+    "acquire",
+    "check",
+    "holder",
+    "release",
+    "renew",
+    "settled_holder",
+]
 
 
 class Fence(NamedTuple):
@@ -43,10 +53,23 @@ class Holder(NamedTuple):
 
 
 def acquire(
-    key: Key, role: str, owner: str, ttl_us: int, dead_owner: str | None = None
+    key: Key,
+    role: str,
+    owner: str,
+    ttl_us: int,
+    dead_owner: str | None = None,
+    wait_ms: int = 30_000,
 ) -> Program[Fence | Holder]:
-    """Take the lease if it is free, expired, or held by ``dead_owner``; else tell who holds it."""
-    key_id = yield from checkpoints.ensure(key)
+    """Take the lease if it is free, expired, or held by ``dead_owner``; else tell who holds it.
+
+    If its row stays locked for ``wait_ms``, the database says that it is busy: see ``holder``.
+    """
+    finding = Statement("lease.find", {**checkpoints.named(key), "wait_ms": wait_ms})
+    rows = yield finding
+    if not rows:
+        yield from checkpoints.ensure(key)
+        rows = yield finding
+    key_id = rows[0][0]
     rows = yield Statement(
         "lease.acquire",
         {
@@ -62,6 +85,21 @@ def acquire(
         return Fence(key, key_id, role, owner, rows[0][0], ttl_us, rows[0][1])
     rows = yield Statement("lease.read", {"key_id": key_id, "role": role})
     return Holder(*rows[0])
+
+
+def holder(key: Key, role: str) -> Program[Holder | None]:
+    """Who holds the lease, or held it last; it waits for no lock."""
+    key_id = yield from checkpoints.find(key)
+    rows = yield Statement("lease.read", {"key_id": key_id, "role": role})
+    return Holder(*rows[0]) if rows else None
+
+
+def settled_holder(key: Key, role: str) -> Program[Holder | None]:
+    """``holder``, after whoever is about to take or commit the lease has done so."""
+    # Who takes it makes the Key's row if need be, and notes the attempt there: both are waited for.
+    key_id = yield from checkpoints.ensure(key)
+    yield from checkpoints.lock(key_id)
+    return (yield from holder(key, role))
 
 
 def renew(fence: Fence) -> Program[bool]:

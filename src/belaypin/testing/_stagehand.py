@@ -331,7 +331,9 @@ class _Kept:
         self.dialect = backend.dialect
         self.pinned_clock = backend.pinned_clock
         self.transaction = backend.transaction
+        self.is_writing = backend.is_writing
         self.side = backend.side
+        self.for_threads = backend.for_threads
 
     def close(self) -> None:
         """The company closes it."""

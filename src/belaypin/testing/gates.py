@@ -62,8 +62,14 @@ class GatedBackend:
                 raise
             self._gate(Point("commit", "COMMIT", write=write, transaction=opened))
 
+    def is_writing(self) -> bool:
+        return self._backend.is_writing()
+
     def side(self) -> Backend:
         return GatedBackend(self._backend.side(), self._gate)
+
+    def for_threads(self) -> Backend:
+        return GatedBackend(self._backend.for_threads(), self._gate)
 
     def close(self) -> None:
         self._backend.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio  # sync: import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -10,11 +11,14 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from belaypin.backends.base import TRANSACTION_ENDED, Backend, Params, Result
+from belaypin.backends.base import TRANSACTION_ENDED, WAITS_FOR_ITSELF, Backend, Params, Result
 from belaypin.backends.postgres import (
     BEGIN_READ,
     BEGIN_WRITE,
     DRIVER_ERRORS,
+    LIMIT_LOCK_WAITS,
+    LOCK_TIMEOUT_S,
+    SIDE_LOCK_TIMEOUT_S,
     copy_statement,
     translate,
 )
@@ -104,10 +108,14 @@ class AsyncPostgresBackend:
         *,
         pinned_clock: Callable[[], int] | None = None,
         connections: int = _POOL_CONNECTIONS,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
     ) -> None:
         self.pinned_clock = pinned_clock
         self.catalog = Catalog("postgres", "pyformat", pinned_clock=pinned_clock)
         self._conninfo = conninfo
+        self._lock_timeout_s = lock_timeout_s
+        self._writing: set[int | None] = set()
+        self._for_threads: Backend | None = None  # sync: drop
         self._forks = ForkGuard()
         self._pool = AsyncConnectionPool(
             conninfo,
@@ -117,6 +125,7 @@ class AsyncPostgresBackend:
             timeout=_CONNECT_TIMEOUT_S,
             reconnect_timeout=_CONNECT_TIMEOUT_S,
             kwargs={"autocommit": True},  # we say BEGIN and COMMIT ourselves
+            configure=self._configure,
             num_workers=1,
         )
 
@@ -136,30 +145,70 @@ class AsyncPostgresBackend:
 
     @asynccontextmanager
     async def transaction(self, *, write: bool = True) -> AsyncIterator[AsyncPostgresTransaction]:
-        connection = await self._begin(BEGIN_WRITE if write else BEGIN_READ)
+        owner = self._enter() if write else None
         try:
+            connection = await self._begin(BEGIN_WRITE if write else BEGIN_READ)
             try:
-                yield AsyncPostgresTransaction(connection, self.catalog, self._forks)
-                self._forks.check()
-            except BaseException:
+                try:
+                    yield AsyncPostgresTransaction(connection, self.catalog, self._forks)
+                    self._forks.check()
+                except BaseException:
+                    if not self._forks.is_child:
+                        await _rollback(connection)
+                    raise
+                await _commit(connection)
+            finally:
                 if not self._forks.is_child:
-                    await _rollback(connection)
-                raise
-            await _commit(connection)
+                    await self._pool.putconn(connection)
         finally:
-            if not self._forks.is_child:
-                await self._pool.putconn(connection)
+            self._writing.discard(owner)
+
+    def is_writing(self) -> bool:
+        return _owner() in self._writing
 
     def side(self) -> Backend:
         from belaypin.backends._sync.postgres import PostgresBackend
 
-        backend = PostgresBackend(self._conninfo, pinned_clock=self.pinned_clock, connections=1)
+        backend = PostgresBackend(
+            self._conninfo,
+            pinned_clock=self.pinned_clock,
+            connections=1,
+            lock_timeout_s=SIDE_LOCK_TIMEOUT_S,
+        )
         backend.open()
         return backend
 
+    def for_threads(self) -> Backend:
+        return self._beside()  # sync: return self
+
+    # sync: off
+    def _beside(self) -> Backend:
+        if self._for_threads is None:
+            self._for_threads = self.side()
+        return self._for_threads
+
+    # sync: on
+
     async def aclose(self) -> None:
-        if not self._forks.is_child:
-            await self._pool.close()
+        if self._forks.is_child:
+            return
+        # sync: off
+        if self._for_threads is not None:
+            await asyncio.to_thread(self._for_threads.close)
+        # sync: on
+        await self._pool.close()
+
+    async def _configure(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Limit how long a new connection waits for a row, unless its user or role has a limit."""
+        await connection.execute(LIMIT_LOCK_WAITS, (f"{self._lock_timeout_s:g}s",))
+
+    def _enter(self) -> int:
+        """This thread or task has a writing transaction from now on, and but one at a time."""
+        owner = _owner()
+        if owner in self._writing:
+            raise UsageError(WAITS_FOR_ITSELF)
+        self._writing.add(owner)
+        return owner
 
     async def _begin(self, begin: str) -> psycopg.AsyncConnection[Any]:
         """A connection with a transaction begun; those that the server dropped are replaced."""
@@ -194,6 +243,10 @@ class AsyncPostgresBackend:
                     "The store was closed. Open it again with belaypin.open()."
                 ) from error
             raise translate(error) from error
+
+
+def _owner() -> int:
+    return id(asyncio.current_task())  # sync: return threading.get_ident()
 
 
 async def _commit(connection: psycopg.AsyncConnection[Any]) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -11,11 +12,14 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from belaypin.backends.base import TRANSACTION_ENDED, Backend, Params, Result
+from belaypin.backends.base import TRANSACTION_ENDED, WAITS_FOR_ITSELF, Backend, Params, Result
 from belaypin.backends.postgres import (
     BEGIN_READ,
     BEGIN_WRITE,
     DRIVER_ERRORS,
+    LIMIT_LOCK_WAITS,
+    LOCK_TIMEOUT_S,
+    SIDE_LOCK_TIMEOUT_S,
     copy_statement,
     translate,
 )
@@ -105,10 +109,13 @@ class PostgresBackend:
         *,
         pinned_clock: Callable[[], int] | None = None,
         connections: int = _POOL_CONNECTIONS,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
     ) -> None:
         self.pinned_clock = pinned_clock
         self.catalog = Catalog("postgres", "pyformat", pinned_clock=pinned_clock)
         self._conninfo = conninfo
+        self._lock_timeout_s = lock_timeout_s
+        self._writing: set[int | None] = set()
         self._forks = ForkGuard()
         self._pool = ConnectionPool(
             conninfo,
@@ -118,6 +125,7 @@ class PostgresBackend:
             timeout=_CONNECT_TIMEOUT_S,
             reconnect_timeout=_CONNECT_TIMEOUT_S,
             kwargs={"autocommit": True},  # we say BEGIN and COMMIT ourselves
+            configure=self._configure,
             num_workers=1,
         )
 
@@ -137,30 +145,58 @@ class PostgresBackend:
 
     @contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[PostgresTransaction]:
-        connection = self._begin(BEGIN_WRITE if write else BEGIN_READ)
+        owner = self._enter() if write else None
         try:
+            connection = self._begin(BEGIN_WRITE if write else BEGIN_READ)
             try:
-                yield PostgresTransaction(connection, self.catalog, self._forks)
-                self._forks.check()
-            except BaseException:
+                try:
+                    yield PostgresTransaction(connection, self.catalog, self._forks)
+                    self._forks.check()
+                except BaseException:
+                    if not self._forks.is_child:
+                        _rollback(connection)
+                    raise
+                _commit(connection)
+            finally:
                 if not self._forks.is_child:
-                    _rollback(connection)
-                raise
-            _commit(connection)
+                    self._pool.putconn(connection)
         finally:
-            if not self._forks.is_child:
-                self._pool.putconn(connection)
+            self._writing.discard(owner)
+
+    def is_writing(self) -> bool:
+        return _owner() in self._writing
 
     def side(self) -> Backend:
         from belaypin.backends._sync.postgres import PostgresBackend
 
-        backend = PostgresBackend(self._conninfo, pinned_clock=self.pinned_clock, connections=1)
+        backend = PostgresBackend(
+            self._conninfo,
+            pinned_clock=self.pinned_clock,
+            connections=1,
+            lock_timeout_s=SIDE_LOCK_TIMEOUT_S,
+        )
         backend.open()
         return backend
 
+    def for_threads(self) -> Backend:
+        return self
+
     def close(self) -> None:
-        if not self._forks.is_child:
-            self._pool.close()
+        if self._forks.is_child:
+            return
+        self._pool.close()
+
+    def _configure(self, connection: psycopg.Connection[Any]) -> None:
+        """Limit how long a new connection waits for a row, unless its user or role has a limit."""
+        connection.execute(LIMIT_LOCK_WAITS, (f"{self._lock_timeout_s:g}s",))
+
+    def _enter(self) -> int:
+        """This thread or task has a writing transaction from now on, and but one at a time."""
+        owner = _owner()
+        if owner in self._writing:
+            raise UsageError(WAITS_FOR_ITSELF)
+        self._writing.add(owner)
+        return owner
 
     def _begin(self, begin: str) -> psycopg.Connection[Any]:
         """A connection with a transaction begun; those that the server dropped are replaced."""
@@ -195,6 +231,10 @@ class PostgresBackend:
                     "The store was closed. Open it again with belaypin.open()."
                 ) from error
             raise translate(error) from error
+
+
+def _owner() -> int:
+    return threading.get_ident()
 
 
 def _commit(connection: psycopg.Connection[Any]) -> None:

@@ -1,5 +1,11 @@
 -- Leases: the exclusive right to advance a Key, in one role, for a time by the database's clock.
 
+-- name: lease.find
+-- No statement of this transaction waits for a locked row for longer than wait_ms.
+SELECT key_id, {wait_limit} AS wait_limit
+FROM belaypin_checkpoint
+WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
+
 -- name: lease.acquire
 -- One statement decides: a new row, or the takeover of one that is released, expired, or whose owner
 -- is known to be dead. A lease that expires more than two lifetimes from now was written before the

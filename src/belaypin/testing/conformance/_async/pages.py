@@ -316,6 +316,25 @@ async def check_a_fetch_that_fails_loses_nothing(place: AsyncPlace) -> None:
     await _mine_all(place)
 
 
+async def check_a_block_holds_the_only_transaction(place: AsyncPlace) -> None:
+    store = await opened(place, clock=FakeClock(minute(60)))
+    async with store.lease(*KEY[:2]) as lease:
+        async for window in lease.windows(KEY[2], since=minute(0)):
+            async for page in window.pages(Source(events(3)).fetch):
+                async with page.commit() as tx:
+                    await write(place, tx, await tx.fresh(page.items, key="id"))
+                    with raises(UsageError, "for ever"):
+                        await store.save(KEY, {})
+                    with raises(UsageError, "for ever"):
+                        async with lease.changed("profile", "new") as change:
+                            await change.tx.execute("SELECT 1")
+                    with raises(UsageError, "for ever"):
+                        async with store.lease(*KEY[:2], role="live"):
+                            raise AssertionError("it would have waited for itself")
+    assert effects(place) == ["0", "1", "2"]
+    assert await store.save(KEY, {}) > 0
+
+
 async def check_an_old_page_is_refused(place: AsyncPlace) -> None:
     window = await _window(place)
     source = Source(events(9))

@@ -317,6 +317,25 @@ def check_a_fetch_that_fails_loses_nothing(place: Place) -> None:
     _mine_all(place)
 
 
+def check_a_block_holds_the_only_transaction(place: Place) -> None:
+    store = opened(place, clock=FakeClock(minute(60)))
+    with store.lease(*KEY[:2]) as lease:
+        for window in lease.windows(KEY[2], since=minute(0)):
+            for page in window.pages(Source(events(3)).fetch):
+                with page.commit() as tx:
+                    write(place, tx, tx.fresh(page.items, key="id"))
+                    with raises(UsageError, "for ever"):
+                        store.save(KEY, {})
+                    with raises(UsageError, "for ever"):
+                        with lease.changed("profile", "new") as change:
+                            change.tx.execute("SELECT 1")
+                    with raises(UsageError, "for ever"):
+                        with store.lease(*KEY[:2], role="live"):
+                            raise AssertionError("it would have waited for itself")
+    assert effects(place) == ["0", "1", "2"]
+    assert store.save(KEY, {}) > 0
+
+
 def check_an_old_page_is_refused(place: Place) -> None:
     window = _window(place)
     source = Source(events(9))

@@ -1,0 +1,78 @@
+"""Checkup: is the store sound, is it well, and what became of one item; nothing here writes.
+
+What does the work is imported with the first call: most workers never make one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from belaypin._async.records import KeyLike
+from belaypin.errors import UsageError
+from belaypin.fingerprint import fingerprint
+from belaypin.ids import check_new_ids, extract_ids
+from belaypin.keys import Key
+from belaypin.program import Program
+
+if TYPE_CHECKING:
+    from belaypin.explanation import Explanation
+    from belaypin.health import Health
+    from belaypin.reports import Report
+
+__all__ = ["AsyncCheckup"]
+
+T = TypeVar("T")
+
+
+class AsyncCheckup(ABC):
+    """What keeps a store in order, read in small transactions beside live workers."""
+
+    @abstractmethod
+    async def _run(self, program: Program[T], *, write: bool = True) -> T:
+        """Run one program as one transaction."""
+
+    async def verify(self, *, pipeline: str | None = None, entity: str | None = None) -> Report:
+        """Read every record and check it, by itself and against the others; change nothing.
+
+        Safe beside live workers: it reads in small transactions, and counts a stream again that
+        was moved on meanwhile. With ``pipeline`` (and ``entity``) only the keys of those are read,
+        and neither operations, messages nor records that belong to no key.
+        """
+        from belaypin._async.upkeep import verify
+
+        return await verify(self, pipeline, entity)
+
+    async def health(self, *, pipeline: str | None = None) -> Health:
+        """How the store stands: lag, efficiency, orphans, recovery, storage. One short read.
+
+        With ``pipeline``, of that one only, and without operations, which belong to no pipeline.
+        It visits each row once, but no payload.
+        """
+        from belaypin.programs import health
+
+        if pipeline is not None:
+            Key(pipeline)
+        return await self._run(health.read(pipeline), write=False)
+
+    async def explain(
+        self, key: KeyLike, item_id: Any = None, *, content: Any = None, ignore: Iterable[str] = ()
+    ) -> Explanation:
+        """Why an item of the stream at ``key`` was processed or skipped, and what it would be now.
+
+        Without ``item_id``: the same for the document at ``key`` that ``lease.changed`` compares;
+        with its ``content`` (and what to ``ignore``), whether that would be processed. ``str`` of
+        the answer is a sentence. CorruptRecord if the item's segment is damaged.
+        """
+        from belaypin.programs import explanation
+
+        key = Key.of(key)
+        if item_id is None:
+            given = None if content is None else fingerprint(content, ignore=ignore)
+            return await self._run(explanation.of_document(key, given), write=False)
+        if content is not None:
+            raise UsageError("content= is for documents: leave out item_id, or content.")
+        ids = extract_ids([item_id], lambda value: value)
+        check_new_ids(ids)
+        return await self._run(explanation.of_item(key, ids[0]), write=False)

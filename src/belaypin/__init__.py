@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from belaypin.clock import Clock
 from belaypin.components import Checkpointable
+from belaypin.dictionaries import DictionaryReport
 from belaypin.errors import (
     BelaypinError,
     CorruptRecord,
@@ -110,6 +111,7 @@ __all__ = [
     "Commit",
     "CorruptRecord",
     "Delivery",
+    "DictionaryReport",
     "Difference",
     "Explanation",
     "Failure",

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
+from belaypin.dictionaries import MAX_STATE_BYTES, Dictionary, known
 from belaypin.errors import CorruptRecord, SchemaTooNew, UsageError
 from belaypin.fields import describe
 
@@ -28,10 +29,13 @@ __all__ = [
     "FRAME_OVERHEAD_BYTES",
     "MAX_RAW_BYTES",
     "Frame",
+    "check_row",
     "decode_frame",
+    "dictionary_of",
     "dump_state",
     "encode_frame",
     "load_state",
+    "with_dictionary",
 ]
 
 T = TypeVar("T")
@@ -41,14 +45,21 @@ MAX_RAW_BYTES = 64 * 1024 * 1024
 
 _MAGIC = b"\xb5P"
 _FRAME_VERSION = 1
-_RAW, _ZSTD = 0, 1
+_RAW, _ZSTD, _ZSTD_WITH_DICTIONARY = 0, 1, 2
 _HEADER = struct.Struct(">2sBBII")
 _CHECKSUM_BYTES = 8
 FRAME_OVERHEAD_BYTES = _HEADER.size + _CHECKSUM_BYTES
+_DICTIONARY_ID = struct.Struct(">Q")  # stands before the payload that needs it
 
 # A window never needs to be larger than the largest record, whatever a frame claims.
 _ZSTD_OPTIONS: Final[dict[int, int]] = {
     zstd.DecompressionParameter.window_log_max: MAX_RAW_BYTES.bit_length() - 1
+}
+# What the frame around it says already, a small record need not say twice.
+_SMALL_OPTIONS: Final[dict[int, int]] = {
+    zstd.CompressionParameter.compression_level: 3,
+    zstd.CompressionParameter.dict_id_flag: 0,
+    zstd.CompressionParameter.content_size_flag: 0,
 }
 _FLUSH_FRAME: Final = zstd.ZstdCompressor.FLUSH_FRAME
 
@@ -70,17 +81,24 @@ class _Compressors(threading.local):
 
     def __init__(self) -> None:
         self.by_level: dict[int, zstd.ZstdCompressor] = {}
+        self.with_dictionary: tuple[int, zstd.ZstdCompressor] | None = None
 
 
 _compressors = _Compressors()
 
 
 def encode_frame(
-    raw: bytes, *, schema_version: int = 0, level: int = 3, compress_over_bytes: int = 128
+    raw: bytes,
+    *,
+    schema_version: int = 0,
+    level: int = 3,
+    compress_over_bytes: int = 128,
+    dictionary: Dictionary | None = None,
 ) -> bytes:
     """Return the bytes framed, compressed where they are long enough and it makes them shorter.
 
-    Raises `UsageError` for more than `MAX_RAW_BYTES`.
+    With a ``dictionary``, by that where it makes them shorter still. Raises `UsageError` for more
+    than `MAX_RAW_BYTES`.
 
     >>> decode_frame(encode_frame(b"state", schema_version=2), what="the state of p")
     Frame(raw=b'state', schema_version=2)
@@ -97,6 +115,10 @@ def encode_frame(
         compressed = _compress(raw, level)
         if len(compressed) < len(raw):
             codec, payload = _ZSTD, compressed
+    if dictionary is not None and len(raw) <= MAX_STATE_BYTES:
+        compressed = _compress_with(dictionary, raw)
+        if len(compressed) < len(payload):
+            codec, payload = _ZSTD_WITH_DICTIONARY, compressed
     header = _HEADER.pack(_MAGIC, _FRAME_VERSION, codec, schema_version, len(raw))
     return b"".join((header, _checksum(header, payload), payload))
 
@@ -117,17 +139,39 @@ def decode_frame(frame: bytes, *, what: str, max_raw_bytes: int = MAX_RAW_BYTES)
     magic, version, codec, schema_version, raw_bytes = _HEADER.unpack(header)
     if magic != _MAGIC:
         _corrupt(what, "it is not a record of belaypin")
-    if version > _FRAME_VERSION or codec > _ZSTD:
+    if version > _FRAME_VERSION or codec > _ZSTD_WITH_DICTIONARY:
         raise SchemaTooNew(
             f"{what} was written by a newer belaypin (frame {version}, codec {codec}): "
             f"upgrade belaypin to read it."
         )
     if raw_bytes > max_raw_bytes:
         _corrupt(what, f"it claims {raw_bytes} bytes, more than the {max_raw_bytes} allowed")
-    raw = bytes(payload) if codec == _RAW else _decompress(payload, raw_bytes, what)
+    raw = bytes(payload) if codec == _RAW else _decompress(codec, payload, raw_bytes, what)
     if len(raw) != raw_bytes:
         _corrupt(what, f"it holds {len(raw)} bytes where {raw_bytes} were written")
     return Frame(raw, schema_version)
+
+
+def dictionary_of(frame: object) -> int | None:
+    """Return which dictionary has to be known to decode a frame; None for none.
+
+    The frame is not checked: of a damaged one the answer means nothing, and harms nothing.
+    """
+    if not isinstance(frame, bytes) or len(frame) < FRAME_OVERHEAD_BYTES + _DICTIONARY_ID.size:
+        return None
+    if _HEADER.unpack_from(frame)[2] != _ZSTD_WITH_DICTIONARY:
+        return None
+    dictionary_id: int = _DICTIONARY_ID.unpack_from(frame, FRAME_OVERHEAD_BYTES)[0]
+    return dictionary_id if dictionary_id < 2**63 else None
+
+
+def with_dictionary(frame: bytes, dictionary: Dictionary) -> bytes:
+    """Return the same record by a dictionary of its kind, where that makes it shorter."""
+    *_, raw_bytes = _HEADER.unpack_from(frame)
+    if raw_bytes > MAX_STATE_BYTES:
+        return frame
+    raw, schema_version = decode_frame(frame, what="the state")
+    return encode_frame(raw, schema_version=schema_version, dictionary=dictionary)
 
 
 def dump_state(value: object) -> bytes:
@@ -147,6 +191,11 @@ def dump_state(value: object) -> bytes:
         return _dump(value)
     except RecursionError:
         raise UsageError("the state is nested too deeply, or contains itself.") from None
+
+
+def check_row(value: object) -> None:
+    """Raise `UsageError` for a NaN or an infinity anywhere in what is to be written as JSON."""
+    _check_state(value, "the row", typed=True)
 
 
 def load_state(raw: bytes, type_: type[T]) -> T:
@@ -176,8 +225,30 @@ def _compress(raw: bytes, level: int) -> bytes:
     return compressor.compress(raw, _FLUSH_FRAME)
 
 
-def _decompress(payload: memoryview, raw_bytes: int, what: str) -> bytes:
-    decompressor = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
+def _compress_with(dictionary: Dictionary, raw: bytes) -> bytes:
+    name, reused = dictionary.dictionary_id, _compressors.with_dictionary
+    if reused is None or reused[0] != name:
+        compressor = zstd.ZstdCompressor(options=_SMALL_OPTIONS, zstd_dict=dictionary.prepared)
+        reused = _compressors.with_dictionary = (name, compressor)
+    return _DICTIONARY_ID.pack(name) + reused[1].compress(raw, _FLUSH_FRAME)
+
+
+def _dictionary(payload: memoryview, what: str) -> Dictionary:
+    if len(payload) < _DICTIONARY_ID.size:
+        _corrupt(what, "its payload names no dictionary")
+    (name,) = _DICTIONARY_ID.unpack_from(payload)
+    found = known(name)
+    if found is None:
+        _corrupt(what, f"its dictionary {name} is not in the store, or damaged itself")
+    return found
+
+
+def _decompress(codec: int, payload: memoryview, raw_bytes: int, what: str) -> bytes:
+    prepared: zstd.ZstdDict | None = None
+    if codec == _ZSTD_WITH_DICTIONARY:
+        prepared = _dictionary(payload, what).prepared
+        payload = payload[_DICTIONARY_ID.size :]
+    decompressor = zstd.ZstdDecompressor(prepared, options=_ZSTD_OPTIONS)
     try:
         # One byte more than declared is asked for, so that a longer payload shows and stops.
         raw = decompressor.decompress(payload, raw_bytes + 1)

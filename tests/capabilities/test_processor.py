@@ -241,10 +241,9 @@ WORKER = """
 
 
 @pytest.mark.parametrize("database", ["file", "postgres"])
+@pytest.mark.parametrize("colour", ["sync"])
 async def test_old_and_new_workers_side_by_side(site: Site, database: str) -> None:
     """Real processes on one store: whatever old code wrote, the new code has written again."""
-    if site.colour == "async":
-        site = Site(site.url, "sync")
     await opened(site)
 
     def start(version: int, role: str) -> subprocess.Popen[str]:

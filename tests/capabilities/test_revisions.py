@@ -125,10 +125,9 @@ async def test_what_has_no_order_is_refused(site: Site) -> None:
 
 
 @pytest.mark.parametrize("database", FILES)
+@pytest.mark.parametrize("colour", ["sync"])
 async def test_two_roles_race_with_a_slow_old_fetch(site: Site, database: str) -> None:
     """Each fetches, dawdles, and writes with upsert: what stays is the newest revision of each."""
-    if site.colour == "async":
-        site = Site(site.url, "sync")
     setup = await site.open()
     await setup.execute("CREATE TABLE effect (id INTEGER PRIMARY KEY, revision INTEGER)")
     mark = "%s" if site.url.startswith("postgresql") else "?"

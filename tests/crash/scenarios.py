@@ -242,6 +242,34 @@ def two_roles_in_the_same_gap(theatre: Theatre) -> Stage:
 
 
 @_scenario
+def a_newer_processor_and_older_code(theatre: Theatre) -> Stage:
+    world = theatre.world(pages=1)
+
+    def of(role: str, processor: int) -> Callable[[Player], None]:
+        def work(player: Player) -> None:
+            lease = _hold(world, player, role)
+            with suppress(belaypin.SchemaTooNew, belaypin.Fenced):
+                for page in world.pages(lease, processor):
+                    world.commit(page, lease)
+
+        return work
+
+    def check() -> None:
+        world.clock.advance(2 * TTL_S)
+        with world.held(theatre.store, "newer") as lease:
+            for page in world.pages(lease, processor=1):
+                world.commit(page, lease)
+        query = "SELECT id, role FROM posts WHERE entity = ? ORDER BY n"
+        rows = theatre.outside.run(query, world.entity)
+        roles = [role for _, role in rows]
+        assert "older" not in roles[roles.index("newer") :], "older code wrote behind newer code"
+        newer = [item for item, role in rows if role == "newer"]
+        assert sorted(newer) == [item["id"] for item in world.items]
+
+    return Stage({"older": of("older", 0), "newer": of("newer", 1)}, check)
+
+
+@_scenario
 def live_and_backfill(theatre: Theatre) -> Stage:
     world = theatre.world(pages=2)
     for number, item in enumerate(world.items):  # two before we listen, two while we do

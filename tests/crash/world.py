@@ -104,8 +104,8 @@ class World:
             self.granted.append((role, lease.token))
             yield lease
 
-    def windows(self, lease: Lease) -> Iterator[Window]:
-        return lease.windows("posts", since=EPOCH, until=self.end)
+    def windows(self, lease: Lease, processor: int = 0) -> Iterator[Window]:
+        return lease.windows("posts", since=EPOCH, until=self.end, processor=processor)
 
     def fetch(self, window: Window) -> Fetch:
         """A source that serves this window's items in pages, by the cursor of their place."""
@@ -118,8 +118,8 @@ class World:
 
         return page
 
-    def pages(self, lease: Lease) -> Iterator[Page]:
-        for window in self.windows(lease):
+    def pages(self, lease: Lease, processor: int = 0) -> Iterator[Page]:
+        for window in self.windows(lease, processor):
             yield from window.pages(self.fetch(window))
 
     def commit(self, page: Page, lease: Lease) -> None:

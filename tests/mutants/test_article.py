@@ -28,6 +28,38 @@ class Mistake(NamedTuple):
 
 
 MISTAKES = {
+    "a cache that remembers what is not processed": Mistake(
+        Mutant(
+            "_sync/checks.py",
+            "return self._flights.take(same, lambda: self._read(key, wanted, claims, stands))",
+            "found = self._read(key, wanted, claims, stands)\n"
+            "        return self.__dict__.setdefault(str(wanted), found)",
+        ),
+        "capabilities/test_cache.py",
+        "one_process_commits and sync-file",
+    ),
+    "a cached fact that outlives a rewind": Mistake(
+        Mutant(
+            "programs/facts.py", "claims if claims and claimed_at == stands else {}", "claims or {}"
+        ),
+        "capabilities/test_cache.py",
+        "rewind and sync-file",
+    ),
+    "a cached fact that outlives a restore": Mistake(
+        Mutant("programs/facts.py", "if proof in proven}", "if proof}"),
+        "capabilities/test_cache.py",
+        "dropped_segment and sync-file",
+    ),
+    "no version of the processor in the identity": Mistake(
+        Mutant("programs/pages.py", "if row.processor == stream.processor:", "if True:"),
+        "capabilities/test_processor.py",
+        "over_everything_again and sync-file",
+    ),
+    "the last arrival wins": Mistake(
+        Mutant("revisions.py", 'return "older"', 'return "newer"'),
+        "capabilities/test_revisions.py",
+        "slow_old_fetch and sync-file",
+    ),
     "keys joined with a colon": Mistake(
         Mutant("keys.py", 'len(part).to_bytes(2, "big") + part', 'part + b":"', "def encode("),
         "unit/test_keys.py",
@@ -36,7 +68,7 @@ MISTAKES = {
     "the hash of what the serialiser wrote": Mistake(
         Mutant("fingerprint.py", "canonical(", "repr(", "def fingerprint("),
         "unit/test_fingerprint.py",
-        "not nothing",
+        "rfcs",
     ),
     "check, then insert": Mistake(
         Mutant(OPERATIONS, "belaypin_operation.status = 'failed'", "1 = 1", "operation.claim"),
@@ -46,10 +78,11 @@ MISTAKES = {
     "the effect first, then completed in another commit": Mistake(
         Mutant(
             "_sync/once.py",
-            "                self._work._run(operations.complete(claim, frame))\n",
-            "                self._work._end()\n"
-            "                with self._open_transaction() as other:\n"
-            "                    other.run(operations.complete(claim, frame))\n",
+            "        self._work._run(operations.complete(claim, frame, self._result_ttl_us))\n",
+            "        self._work._end()\n"
+            "        with self._open_transaction() as other:\n"
+            "            other.run(operations.complete(claim, frame, self._result_ttl_us))\n"
+            "        return\n",
         ),
         "crash/test_interleavings.py",
         "every_order or crashes_drawn_at_random_on_sqlite",
@@ -65,7 +98,7 @@ MISTAKES = {
         "test_sync and memory-operations",
     ),
     "the same operation id with new content": Mistake(
-        Mutant("programs/operations.py", "if row.request != request:", "if False:"),
+        Mutant("programs/operations.py", "row.request != request:", "False:"),
         CONFORMANCE,
         "test_sync and memory-operations",
     ),

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, assert_type
 
 import belaypin
+from belaypin.sinks import FilesReport, JsonLines, Recovered, SinkFile
 
 
 @dataclass
@@ -79,6 +80,30 @@ def live(lease: belaypin.Lease) -> None:
         for batch in listening.batches([[{"id": 1}], []]):
             with batch.commit() as tx:
                 assert_type(tx, belaypin.Commit)
+
+
+def sinks(store: belaypin.Store, page: belaypin.Page) -> None:
+    sink = JsonLines("out", name="posts")
+    with page.commit() as tx:
+        sink.write(tx, {"id": 1})
+    assert_type(sink.recover(store), Recovered)
+    assert_type(sink.files(store), list[SinkFile])
+    assert_type(sink.verify(store), FilesReport)
+
+
+async def async_sinks(store: belaypin.AsyncStore, page: belaypin.AsyncPage) -> None:
+    sink = JsonLines("out", name="posts")
+    async with page.commit() as tx:
+        sink.write(tx, {"id": 1})
+    assert_type(await sink.recover(store), Recovered)
+    assert_type(await sink.files(store), list[SinkFile])
+    assert_type(await sink.verify(store), FilesReport)
+
+
+def dictionaries(store: belaypin.Store) -> None:
+    report = store.train_dictionary("social", "profile", sample=100, dry_run=True)
+    assert_type(report, belaypin.DictionaryReport)
+    assert_type(report.ratio, float)
 
 
 def operations(store: belaypin.Store) -> None:

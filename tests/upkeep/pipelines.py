@@ -39,6 +39,17 @@ def mine(
                     tx.fresh(page.items, key="id", content=content)
 
 
+def put_aside(store: belaypin.Store, entity: str) -> None:
+    """One more item of a stream that was mined, which fails."""
+    with store.lease("social", entity) as lease:
+        for window in lease.windows("posts", since="30d", overlap="1h"):
+            for page in window.pages(lambda cursor: ([{"id": 98_765}], None)):
+                with page.commit() as tx:
+                    for item in tx.fresh(page.items, key="id"):
+                        with tx.attempt(item):
+                            raise ValueError("put aside")
+
+
 def healthy(store: belaypin.Store) -> None:
     """A store with at least one record of every sort."""
     mine(store, "user:1", pages=12)
@@ -46,6 +57,7 @@ def healthy(store: belaypin.Store) -> None:
     mine(store, "user:3", pages=9, edition="first")
     mine(store, "user:3", pages=9, edition="second")
     mine(store, "user:4", pages=6, stop_after=3)
+    put_aside(store, "user:2")
     with (
         store.lease("social", "user:1") as lease,
         lease.changed("profile", {"name": "Ada"}) as change,

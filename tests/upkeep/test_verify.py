@@ -340,6 +340,14 @@ DAMAGE: list[tuple[str, str | Callable[[Store], None]]] = [
         "message-impossible",
         "UPDATE belaypin_outbox SET attempts = -1 WHERE message_key = 'invoice:4'",
     ),
+    (
+        "dictionary-corrupt",
+        lambda s: change(
+            s,
+            "INSERT INTO belaypin_dictionary VALUES (7, 'shop', '', 1, 1, ?)",
+            [encode_frame(b"of another kind")],
+        ),
+    ),
     ("orphan-attempts", "DELETE FROM belaypin_operation WHERE operation_id = 'invoice:1'"),
     (
         "orphan-segments",
@@ -347,7 +355,15 @@ DAMAGE: list[tuple[str, str | Callable[[Store], None]]] = [
         f"raw_bytes, token, created_us, payload FROM belaypin_segment WHERE {LAST}",
     ),
     ("orphan-coverage", "INSERT INTO belaypin_coverage VALUES (-5, 1, 3, 4)"),
-    ("orphan-leases", "INSERT INTO belaypin_lease VALUES (5000, 'main', 'o', 1, 1, 1, 1, 2)"),
+    ("orphan-leases", "INSERT INTO belaypin_lease VALUES (5000, 'main', 'o', 1, 1, 1, 1, 2, 0)"),
+    ("orphan-failure", "UPDATE belaypin_failure SET key_id = 5000"),
+    ("failure-corrupt", lambda store: flip(store, "belaypin_failure", "payload", "attempts = 1")),
+    ("failure-uncounted", "UPDATE belaypin_checkpoint SET failures = 0"),
+    (
+        "failure-covered",
+        "UPDATE belaypin_failure SET event_us = (SELECT MIN(start_us) FROM belaypin_coverage "
+        "WHERE key_id = belaypin_failure.key_id)",
+    ),
 ]
 
 

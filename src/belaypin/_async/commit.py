@@ -12,6 +12,7 @@ from belaypin._async.tenure import AsyncTenure
 from belaypin._async.trial import AsyncTrial
 from belaypin._async.work import AsyncWork
 from belaypin.backends.base import AsyncTransaction
+from belaypin.backends.threads import in_thread  # sync: drop
 from belaypin.clock import jitter, unique_id
 from belaypin.errors import StoreBusy, StoreUnavailable, UsageError, VersionConflict
 from belaypin.failure import id_text
@@ -23,6 +24,7 @@ from belaypin.programs.components import Change
 from belaypin.programs.courses import Course
 from belaypin.programs.failures import Failures
 from belaypin.programs.pages import Advance, Counts, Stream, StreamRow
+from belaypin.programs.participants import Participants
 from belaypin.programs.selection import Selection
 from belaypin.revisions import RevisionOf, marks
 
@@ -59,6 +61,7 @@ class AsyncCommit(AsyncWork):
         self._stream = stream
         self._course = course
         self._is_joined = joined is not None
+        self._participants = Participants(tenure.epoch, self._fence, is_joined=self._is_joined)
         self._now_us = 0
         self._selection = Selection(stream.key, course.event_us, course.late_before_us)
         self._failures = Failures(course.handling.retry, course.event_us)
@@ -162,7 +165,7 @@ class AsyncCommit(AsyncWork):
                 await self._end(error)
             finally:
                 self._stream.ended(durable=False)
-                self._components.undo(error)
+                self._undo_outside(error)
             return
         counts = Counts(*map(sum, zip(self._course.carried, self._selection.counts, strict=True)))
         try:
@@ -178,12 +181,18 @@ class AsyncCommit(AsyncWork):
                 await self._end(failure)
             finally:
                 self._stream.reset()
-                self._components.undo(failure)
+                self._undo_outside(failure)
             raise
         self._components.saved(changes)
+        for participant in self._participants:
+            await in_thread(None, participant.publish)  # sync: participant.publish()
+
+    def _undo_outside(self, error: BaseException) -> None:
+        self._components.undo(error)
+        self._participants.undo(error)
 
     def _adds_nothing(self, changes: list[Change]) -> bool:
-        has_moved = self._selection.entries or self._failures or changes
+        has_moved = self._selection.entries or self._failures or changes or self._participants
         return not (self._is_used or has_moved)
 
     async def _kills(self, ids: Sequence[Any]) -> int:
@@ -214,11 +223,13 @@ class AsyncCommit(AsyncWork):
             raise UsageError("This item has failed already in this commit, and is put aside.")
         transaction = await self._begun()
         self._is_attempting = True
+        self._participants.hold()
         return transaction
 
     def _end_attempt(self, item: Any, payload: Any, error: BaseException | None) -> bool:
         """Whether the item is put aside because of ``error``."""
         self._is_attempting = False
+        self._participants.settle(keep=error is None)
         if error is None or not self._course.handling.retry.covers(error):
             return False
         from traceback import format_exception
@@ -272,10 +283,12 @@ class AsyncCommit(AsyncWork):
             watch = self._course.handling.watch
             if watch is not None and watch.is_active:
                 await self._run(suspects.calm(watch))
+            await self._seal()
             await self._renew_if_long(self._fence)
         except BaseException as error:
             await self._end(error)
             raise
+        self._participants.is_committing = True
         try:
             await self._end()
         except (StoreUnavailable, StoreBusy):
@@ -289,6 +302,13 @@ class AsyncCommit(AsyncWork):
         else:
             self._stream.ended(durable=True)
             appended.apply(self._stream.membership, self._selection.entries)
+
+    async def _seal(self) -> None:
+        row = self._stream.row
+        assert row is not None
+        for participant in self._participants:
+            await in_thread(None, participant.seal)  # sync: participant.seal()
+            await self._run(participant.note(row))
 
     async def _came_through(self, advance: Advance) -> bool:
         """Whether a COMMIT whose answer was lost took place, by what it would have written."""

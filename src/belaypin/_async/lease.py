@@ -63,6 +63,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         wait_us: int,
         limit_items: int,
         history: int,
+        epoch: str = "",
     ) -> None:
         self.key = key
         self.role = role
@@ -78,7 +79,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         self._is_lost = False
         self._streams: dict[str, Stream] = {}
         self._components = Components()
-        self._tenure = AsyncTenure(backend.transaction, self._fence, self._components)
+        self._tenure = AsyncTenure(backend.transaction, self._fence, self._components, epoch)
         self._unchanged: dict[int, str] = {}
         self._watches: dict[Key, Watch] = {}
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._async.audit import AsyncAudit
 from belaypin._async.checkup import AsyncCheckup
+from belaypin._async.dictionaries import AsyncDictionaries
 from belaypin._async.failures import AsyncFailures
+from belaypin._async.files import AsyncFiles
 from belaypin._async.lease import AsyncLease
 from belaypin._async.operations import AsyncOperations
 from belaypin._async.outbox import AsyncOutbox
@@ -53,6 +55,8 @@ class AsyncStore(
     AsyncFailures,
     AsyncCheckup,
     AsyncWriters,
+    AsyncDictionaries,
+    AsyncFiles,
     AbstractAsyncContextManager["AsyncStore"],
 ):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
@@ -128,6 +132,7 @@ class AsyncStore(
             duration_us(wait_s, "wait_s"),
             self._limit_items,
             self._history,
+            self._epoch,
         )
 
     def joined(self, connection: Any) -> AsyncJoined:

@@ -18,3 +18,5 @@ class AsyncTenure(NamedTuple):
     open_transaction: OpenTransaction
     fence: Callable[[], Fence]
     components: Components
+    epoch: str = ""
+    """Which store it is."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._sync.audit import Audit
 from belaypin._sync.checkup import Checkup
+from belaypin._sync.dictionaries import Dictionaries
 from belaypin._sync.failures import Failures
+from belaypin._sync.files import Files
 from belaypin._sync.lease import Lease
 from belaypin._sync.operations import Operations
 from belaypin._sync.outbox import Outbox
@@ -53,6 +55,8 @@ class Store(
     Failures,
     Checkup,
     Writers,
+    Dictionaries,
+    Files,
     AbstractContextManager["Store"],
 ):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
@@ -128,6 +132,7 @@ class Store(
             duration_us(wait_s, "wait_s"),
             self._limit_items,
             self._history,
+            self._epoch,
         )
 
     def joined(self, connection: Any) -> Joined:

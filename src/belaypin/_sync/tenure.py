@@ -19,3 +19,5 @@ class Tenure(NamedTuple):
     open_transaction: OpenTransaction
     fence: Callable[[], Fence]
     components: Components
+    epoch: str = ""
+    """Which store it is."""

@@ -11,7 +11,7 @@ import msgspec
 from belaypin.errors import UsageError
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import inspection, operations, outbox, upkeep
+from belaypin.programs import dictionaries, disposal, inspection, operations, outbox, upkeep
 from belaypin.programs.recount import Recount
 from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, LedgerPage, OperationRow, Scope
 from belaypin.reports import Finding, Report
@@ -38,9 +38,11 @@ def verify(store: Checkup, pipeline: str | None, entity: str | None) -> Report:
     now_us = store._run(_now(), write=False)
     verification = _Verification(store, now_us, pipeline, entity)
     verification.keys(Scope.of(pipeline, entity))
+    verification.failures(Scope.of(pipeline, entity))
     if pipeline is None:
         verification.operations()
         verification.messages()
+        verification.dictionaries()
         verification.orphans()
     return verification.report()
 
@@ -79,6 +81,14 @@ class _Verification:
                 if row.last_seq is not None:
                     self._ledger(row, page.short_ledgers.get(row.key_id))
 
+    def failures(self, scope: Scope) -> None:
+        """Every item of the scope that was put aside."""
+        after = 0
+        while page := self._run(disposal.page(scope, after)):
+            for row in page:
+                self._add(inspection.check_failure(row))
+            after = page[-1].failure_id
+
     def operations(self) -> None:
         """Every operation and its result."""
         after = ""
@@ -100,6 +110,15 @@ class _Verification:
             for row in page:
                 self._add(inspection.check_message(row))
             after = page[-1].message_id
+
+    def dictionaries(self) -> None:
+        """Every trained dictionary; states that need one which is gone are found with their key."""
+        after = -1
+        while page := self._run(dictionaries.listed(after)):
+            for dictionary_id in page:
+                damage = self._run(dictionaries.check(dictionary_id))
+                self._add(inspection.check_dictionary(dictionary_id, damage))
+            after = page[-1]
 
     def orphans(self) -> None:
         """Every record that belongs to no key."""

@@ -8,13 +8,14 @@ commit was cancelled which in truth took place.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from belaypin.backends.base import Params, Result
 from belaypin.backends.sqlite import SqliteBackend, SqliteTransaction
+from belaypin.backends.threads import in_thread
 from belaypin.catalog import Dialect
 from belaypin.errors import StoreClosed
 from belaypin.program import Program
@@ -35,16 +36,16 @@ class AsyncSqliteTransaction:
         self._threads = threads
 
     async def run(self, program: Program[T]) -> T:
-        return await _in_thread(self._threads, self._transaction.run, program)
+        return await in_thread(self._threads, self._transaction.run, program)
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
-        return await _in_thread(self._threads, self._transaction.execute, sql, params)
+        return await in_thread(self._threads, self._transaction.execute, sql, params)
 
     async def executemany(self, sql: str, rows: Iterable[Params]) -> None:
-        await _in_thread(self._threads, self._transaction.executemany, sql, rows)
+        await in_thread(self._threads, self._transaction.executemany, sql, rows)
 
     async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        await _in_thread(self._threads, self._transaction.copy, table, columns, rows)
+        await in_thread(self._threads, self._transaction.copy, table, columns, rows)
 
 
 class AsyncSqliteBackend:
@@ -73,9 +74,9 @@ class AsyncSqliteBackend:
             try:
                 yield AsyncSqliteTransaction(transaction, self._threads)
             except BaseException:
-                await _in_thread(self._threads, self._backend.rollback, transaction)
+                await in_thread(self._threads, self._backend.rollback, transaction)
                 raise
-            await _in_thread(self._threads, self._backend.commit, transaction)
+            await in_thread(self._threads, self._backend.commit, transaction)
         finally:
             if waits:
                 self._turn.release()
@@ -93,7 +94,7 @@ class AsyncSqliteBackend:
         if self._is_closed:
             return
         self._is_closed = True
-        await _in_thread(self._threads, self._backend.close)
+        await in_thread(self._threads, self._backend.close)
         self._threads.shutdown(wait=False)
 
     async def _begin(self, owner: int, *, write: bool) -> SqliteTransaction:
@@ -103,25 +104,10 @@ class AsyncSqliteBackend:
             begun.append(self._backend.begin(write=write, owner=owner))
 
         try:
-            await _in_thread(self._threads, begin)
+            await in_thread(self._threads, begin)
         except asyncio.CancelledError:
             # Cancelled while the thread was beginning: it may have begun after all.
             for transaction in begun:
-                await _in_thread(self._threads, self._backend.rollback, transaction)
+                await in_thread(self._threads, self._backend.rollback, transaction)
             raise
         return begun[0]
-
-
-async def _in_thread(threads: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
-    """Make a blocking call in a thread; if we are cancelled, wait for its end all the same."""
-    future = asyncio.get_running_loop().run_in_executor(threads, call, *args)
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        future.exception()  # so that it counts as retrieved: the cancellation goes first
-        raise cancelled
-    return future.result()

@@ -8,6 +8,7 @@ from belaypin.errors import VersionConflict
 from belaypin.keys import Key
 from belaypin.processors import processor_too_new
 from belaypin.program import Program, SqlValue, Statement
+from belaypin.programs import dictionaries
 from belaypin.schema import KEPT_VERSIONS, too_new
 
 __all__ = [
@@ -67,6 +68,7 @@ class CheckpointRow(NamedTuple):
     first_seen_us: int | None
     last_seen_us: int | None
     now_us: int
+    dictionary_id: int | None
 
 
 class LockedRow(NamedTuple):
@@ -77,6 +79,7 @@ class LockedRow(NamedTuple):
     schema_version: int
     revision: int | None
     processor: int
+    dictionary_id: int | None
 
 
 class OriginalRow(NamedTuple):
@@ -108,7 +111,11 @@ def ensure(key: Key) -> Program[int]:
 def read(key: Key) -> Program[CheckpointRow | None]:
     """The Key's checkpoint, if there is one."""
     rows = yield Statement("checkpoint.read", named(key))
-    return CheckpointRow(*rows[0]) if rows else None
+    if not rows:
+        return None
+    row = CheckpointRow(*rows[0])
+    yield from dictionaries.learn([row.state])
+    return row
 
 
 def lock(key_id: int) -> Program[LockedRow]:
@@ -158,7 +165,7 @@ def save_at(
         "checkpoint.save",
         {
             "key_id": key_id,
-            "state": state,
+            "state": (yield from dictionaries.shortened(state, row.dictionary_id)),
             "schema_version": schema_version,
             "version": row.version,
         },
@@ -202,7 +209,9 @@ def keep_version(
 def originals(key: Key) -> Program[list[OriginalRow]]:
     """What newer schemas have replaced at the Key and nobody has confirmed, oldest schema first."""
     rows = yield Statement("original.list", named(key))
-    return [OriginalRow(*row) for row in rows]
+    found = [OriginalRow(*row) for row in rows]
+    yield from dictionaries.learn([row.state for row in found])
+    return found
 
 
 def has_content(key: Key, offer: Offer) -> Program[int | None]:

@@ -15,7 +15,7 @@ from belaypin.errors import BelaypinError, UsageError, VersionConflict
 from belaypin.fields import describe
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import checkpoints, leases
+from belaypin.programs import checkpoints, dictionaries, leases
 from belaypin.programs.checkpoints import CheckpointRow
 from belaypin.programs.leases import Fence
 from belaypin.schema import KEPT_VERSIONS, Schema, read_raw, read_state, too_new, version_of
@@ -60,6 +60,7 @@ class Attached:
         self.key_id = 0
         self.version = 0
         self.stored_schema_version = 0
+        self.dictionary_id: int | None = None
         self.schema_version = version_of(schema)
         self.component = component
         self.has_state = False
@@ -76,6 +77,7 @@ class Attached:
         self.key_id, self.version = row.key_id, row.version
         self.stored_schema_version = row.schema_version
         self.has_state = row.state is not None
+        self.dictionary_id = row.dictionary_id
         if row.state is not None:
             read = (row.state, row.schema_version)
             what = f"the state at {self.key}"
@@ -175,6 +177,7 @@ def save(changes: Sequence[Change], token: int) -> Program[None]:
             kept = (attached.key_id, attached.version, attached.history)
             yield from checkpoints.keep_version(*kept, token=token)
         frame = encode_frame(snapshot.raw, schema_version=attached.schema_version)
+        frame = yield from dictionaries.shortened(frame, attached.dictionary_id)
         rows = yield Statement(
             "state.save",
             {

@@ -16,7 +16,7 @@ from belaypin.programs.pages import Stream, StreamRow
 from belaypin.programs.upkeep import Scope
 from belaypin.times import from_us
 
-__all__ = ["Filter", "listed", "quarantine", "read", "replay", "skip"]
+__all__ = ["Filter", "StoredFailure", "listed", "page", "quarantine", "read", "replay", "skip"]
 
 _HIGHEST_STATUS = "~"
 
@@ -62,6 +62,19 @@ class Filter(NamedTuple):
         }
 
 
+class StoredFailure(NamedTuple):
+    """A failure as verify reads it; the parts of its key are None where the key is gone."""
+
+    failure_id: int
+    pipeline: str | None
+    entity: str | None
+    stream: str | None
+    key_id: int
+    payload: bytes | None
+    is_uncounted: int
+    is_covered: int
+
+
 def listed(where: Filter, after: int, limit: int) -> Program[list[Failure]]:
     """The first failures behind ``after``, oldest first, without their payloads."""
     rows = yield Statement("failure.list", {**where.params(), "after": after, "limit": limit})
@@ -72,6 +85,12 @@ def read(failure_id: int) -> Program[Failure | None]:
     """One failure, with its payload."""
     rows = yield Statement("failure.read", {"failure_id": failure_id})
     return _failure(rows[0]) if rows else None
+
+
+def page(scope: Scope, after: int, limit: int = 50) -> Program[list[StoredFailure]]:
+    """The first rows of the scope behind ``after``, as they are stored."""
+    rows = yield Statement("failure.page", {**scope.params(), "after": after, "limit": limit})
+    return [StoredFailure(*row) for row in rows]
 
 
 def replay(actor: str, failure: Failure) -> Program[bool]:

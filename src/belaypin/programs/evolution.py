@@ -17,7 +17,7 @@ from belaypin.differences import differences
 from belaypin.errors import BelaypinError, UsageError
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import checkpoints
+from belaypin.programs import checkpoints, dictionaries
 from belaypin.records import StateChange, StateFailure, UpcastReport
 from belaypin.schema import KEPT_VERSIONS, Schema, read_raw
 
@@ -140,7 +140,9 @@ def batch(kind: Kind, after_entity: str, schema_version: int, rows: int) -> Prog
             "row_limit": rows,
         },
     )
-    return [Stored(*row) for row in found]
+    states = [Stored(*row) for row in found]
+    yield from dictionaries.learn([each.state for each in states])
+    return states
 
 
 def stored_at(key: Key) -> Program[Stored | None]:
@@ -165,7 +167,7 @@ def replace(upcasts: Sequence[Upcast], history: int = KEPT_VERSIONS) -> Program[
             "state.upcast",
             {
                 "key_id": stored.key_id,
-                "state": upcast.frame,
+                "state": (yield from dictionaries.shortened(upcast.frame, row.dictionary_id)),
                 "schema_version": upcast.schema_version,
             },
         )

@@ -9,7 +9,7 @@ from belaypin.errors import BelaypinError, CorruptRecord, SchemaTooNew, UsageErr
 from belaypin.history import Version
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import audit, checkpoints
+from belaypin.programs import audit, checkpoints, dictionaries
 from belaypin.programs.checkpoints import CheckpointRow
 from belaypin.times import from_us
 
@@ -74,7 +74,9 @@ def versions(key: Key, limit: int, before: int | None) -> Program[list[VersionRo
     key_id = yield from checkpoints.find(key)
     where = {"key_id": key_id, "before": _NEWEST if before is None else before, "count": limit}
     rows = yield Statement("history.list", where)
-    return [VersionRow(*row) for row in rows]
+    found = [VersionRow(*row) for row in rows]
+    yield from dictionaries.learn([row.state for row in found])
+    return found
 
 
 def read(key: Key, version: int) -> Program[CheckpointRow | None]:
@@ -169,7 +171,11 @@ def rewindable(key: Key, key_id: int, version: int) -> Program[VersionRow]:
 
 def _kept(key_id: int, version: int) -> Program[VersionRow | None]:
     rows = yield Statement("history.read", {"key_id": key_id, "version": version})
-    return VersionRow(*rows[0]) if rows else None
+    if not rows:
+        return None
+    row = VersionRow(*rows[0])
+    yield from dictionaries.learn([row.state])
+    return row
 
 
 def _not_kept(key: Key, version: int | None) -> UsageError:

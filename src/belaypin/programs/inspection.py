@@ -17,7 +17,9 @@ import msgspec
 
 from belaypin.codec import decode_frame, load_state
 from belaypin.errors import BelaypinError, CorruptRecord, SchemaTooNew, UsageError
+from belaypin.failure import load_item
 from belaypin.keys import Key
+from belaypin.programs.disposal import StoredFailure
 from belaypin.programs.outbox import StoredRow
 from belaypin.programs.pages import OpenWindow
 from belaypin.programs.upkeep import (
@@ -39,6 +41,8 @@ Check = Callable[Concatenate[Row, P], Iterator[Finding]]
 __all__ = [
     "check_attempts",
     "check_coverage",
+    "check_dictionary",
+    "check_failure",
     "check_kept",
     "check_key",
     "check_lease",
@@ -116,6 +120,22 @@ def check_result(framed: bytes, row: OperationRow) -> Iterator[Finding]:
     )
 
 
+def check_dictionary(dictionary_id: int, damage: BelaypinError | None) -> Iterator[Finding]:
+    """A trained dictionary: whole, and the one that it is named for."""
+    if isinstance(damage, SchemaTooNew):
+        where = f"dictionary {dictionary_id}"
+        yield warning("newer-record", None, where, f"{damage}", _UPGRADE)
+    elif damage is not None:
+        yield error(
+            "dictionary-corrupt",
+            None,
+            f"dictionary {dictionary_id}",
+            f"{damage}",
+            "Restore its row of belaypin_dictionary from a backup: the states that need it can't "
+            "be read without it, but by processes that know it from before.",
+        )
+
+
 def check_message(row: StoredRow) -> Iterator[Finding]:
     """A message of the outbox: its payload, and what has become of it."""
     where = f"message {row.key!r} to {row.topic!r}"
@@ -136,6 +156,52 @@ def check_message(row: StoredRow) -> Iterator[Finding]:
             f"no call wrote that.",
             "Ask its receiver whether it has this key. If not, set status = 'waiting', attempts = "
             "0 and delivered_us = NULL in this row of belaypin_outbox: it is delivered again.",
+        )
+
+
+def check_failure(row: StoredFailure) -> Iterator[Finding]:
+    """An item that was put aside: its payload, its key, and that its instant is a hole."""
+    where = f"failure {row.failure_id}"
+    if row.pipeline is None:
+        yield error(
+            "orphan-failure",
+            None,
+            f"belaypin_failure, key_id {row.key_id}, {where}",
+            "It belongs to no key: its checkpoint row is gone.",
+            "Restore the row of belaypin_checkpoint from a backup. If the key was deleted on "
+            "purpose, delete this row as well.",
+        )
+        return
+    key = readable_key((row.pipeline, row.entity or "", row.stream or ""))
+    try:
+        if row.payload is not None:
+            load_item(row.payload, f"the payload of {where}")
+    except (BelaypinError, TypeError, ValueError) as damage:
+        yield error(
+            "failure-corrupt",
+            key,
+            where,
+            f"{damage}",
+            "Restore payload of this row of belaypin_failure from a backup, or set it to NULL: the "
+            "item is then taken from the source when it is fetched again.",
+        )
+    if row.is_uncounted:
+        yield error(
+            "failure-uncounted",
+            key,
+            where,
+            "The key's counter says that it has no failures, so its workers do not look for them.",
+            f"Stop its workers, then set failures = 1 in belaypin_checkpoint where key_id = "
+            f"{row.key_id}: the next commit that meets one counts them.",
+        )
+    if row.is_covered:
+        yield error(
+            "failure-covered",
+            key,
+            where,
+            "Its instant counts as covered, although the item is not processed.",
+            "Nothing is lost as long as this row is there. Settle it: store.replay(failure_id=...) "
+            "or store.skip(failure_id=...).",
         )
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from belaypin.keys import MAX_PART_BYTES
 from belaypin.program import Program, Rows, SqlValue, Statement
+from belaypin.programs import dictionaries
 
 __all__ = [
     "INLINE_BYTES",
@@ -219,10 +220,12 @@ def key_page(scope: Scope) -> Program[tuple[KeyPage, Scope | None]]:
     keys = [KeyRow(*row) for row in rows]
     if not keys:
         return KeyPage([], [], [], [], {}), None
+    yield from dictionaries.learn([row.small_state for row in keys])
     here = {**Scope(keys[0].name, keys[-1].name).params(), "limit": len(keys)}
     coverage = yield Statement("upkeep.coverage", here)
     leases = yield Statement("upkeep.leases", here)
     kept = yield Statement("upkeep.history", {**here, "inline_bytes": _INLINE_KEPT_BYTES})
+    yield from dictionaries.learn([row[-1] for row in kept])
     page = KeyPage(
         keys,
         [CoverageRow(*row) for row in coverage],
@@ -266,13 +269,17 @@ def orphan_page(after: int) -> Program[tuple[list[Orphans], int | None]]:
 
 def state(key_id: int) -> Program[bytes | None]:
     """The framed state of a key."""
-    return _only((yield Statement("upkeep.state", {"key_id": key_id})))
+    framed = _only((yield Statement("upkeep.state", {"key_id": key_id})))
+    yield from dictionaries.learn([framed])
+    return framed
 
 
 def kept_state(row: KeptRow) -> Program[bytes | None]:
     """The framed state of a version in history."""
     where = {"key_id": row.key_id, "version": row.version, "schema_version": row.schema_version}
-    return _only((yield Statement("upkeep.kept_state", where)))
+    framed = _only((yield Statement("upkeep.kept_state", where)))
+    yield from dictionaries.learn([framed])
+    return framed
 
 
 def result(operation_id: str) -> Program[bytes | None]:

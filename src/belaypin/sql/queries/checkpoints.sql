@@ -14,14 +14,27 @@ FROM belaypin_checkpoint
 WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 
 -- name: checkpoint.read
+-- With the dictionary that states of this kind are to be saved with, if there is one.
 SELECT key_id, state, version, schema_version, content_hash, generation, items, skipped, changed, late,
-       stale, processor, revision, attempts, created_us, updated_us, completed_us, first_seen_us, last_seen_us, {now_us} AS now_us
-FROM belaypin_checkpoint
+       stale, processor, revision, attempts, created_us, updated_us, completed_us, first_seen_us, last_seen_us,
+       {now_us} AS now_us,
+       (SELECT d.dictionary_id
+        FROM belaypin_dictionary AS d
+        WHERE d.pipeline = c.pipeline AND d.stream = c.stream AND c.entity <> ''
+        ORDER BY d.created_us DESC, d.dictionary_id DESC
+        LIMIT 1) AS dictionary_id
+FROM belaypin_checkpoint AS c
 WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 
 -- name: checkpoint.lock
-SELECT version, content_hash, schema_version, revision, processor
-FROM belaypin_checkpoint
+-- With the dictionary that states of this kind are to be saved with, if there is one.
+SELECT version, content_hash, schema_version, revision, processor,
+       (SELECT d.dictionary_id
+        FROM belaypin_dictionary AS d
+        WHERE d.pipeline = c.pipeline AND d.stream = c.stream AND c.entity <> ''
+        ORDER BY d.created_us DESC, d.dictionary_id DESC
+        LIMIT 1) AS dictionary_id
+FROM belaypin_checkpoint AS c
 WHERE key_id = :key_id
 {for_update};
 

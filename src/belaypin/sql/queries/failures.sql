@@ -119,6 +119,23 @@ SET commits = commits + 1, head_seq = :head_seq, items = items + :items, changed
     updated_us = {now_us}
 WHERE key_id = :key_id;
 
+-- name: failure.page
+-- For verify: each row with its payload, its key (if it has one), and what contradicts it.
+SELECT f.failure_id, c.pipeline, c.entity, c.stream, f.key_id, f.payload,
+       CASE WHEN c.generation = f.generation AND c.failures = 0 THEN 1 ELSE 0 END AS is_uncounted,
+       CASE WHEN EXISTS (
+           SELECT 1 FROM belaypin_coverage AS v
+           WHERE v.key_id = f.key_id AND v.generation = f.generation
+             AND v.start_us <= f.event_us AND v.end_us > f.event_us) THEN 1 ELSE 0 END AS is_covered
+FROM belaypin_failure AS f
+LEFT JOIN belaypin_checkpoint AS c ON c.key_id = f.key_id
+WHERE f.failure_id > :after
+  AND (COALESCE(c.pipeline, ''), COALESCE(c.entity, ''), COALESCE(c.stream, '')) >= (:pipeline, :entity, :stream)
+  AND (COALESCE(c.pipeline, ''), COALESCE(c.entity, ''), COALESCE(c.stream, ''))
+      <= (:last_pipeline, :last_entity, :last_stream)
+ORDER BY f.failure_id
+LIMIT :limit;
+
 -- name: failure.copy
 -- How a stream stood: to a savepoint (whose generation is its number, negative), and back from it.
 INSERT INTO belaypin_failure (key_id, generation, item_id, event_us, is_hole, status, attempts, next_try_us, error,

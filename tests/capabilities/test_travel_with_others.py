@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from belaypin import SchemaTooNew
+from belaypin import SchemaTooNew, dictionaries
 from belaypin.testing.conformance.source import minute
 from tests.capabilities.sites import Database, FixedClock, Site
 from tests.capabilities.test_failures import KEY, Work, at
@@ -137,3 +137,26 @@ async def test_no_cached_fact_outlives_a_rewind_or_a_reset(site: Site, redis_url
     assert await store.seen(KEY, range(9)) == set()
     await store.rewind("shop", to="two")
     assert await store.seen(KEY, range(9)) == {0, 1}
+
+
+async def test_history_is_read_by_the_dictionaries_that_it_needs(site: Site) -> None:
+    store = await site.open()
+    keys = [("social", f"user:{number}") for number in range(60)]
+    for _ in range(2):
+        for number, key in enumerate(keys):
+            await store.save(
+                key, {"name": f"user {number}", "about": "likes long walks by the sea"}
+            )
+        await store.train_dictionary("social")
+    key = keys[7]
+    dictionaries._known.clear()  # as in a new process
+    assert [version.is_readable for version in await store.history(key)] == [True, True]
+    dictionaries._known.clear()
+    assert await store.diff(key, 1) == []
+    await store.savepoint("social", "now")
+    await store.save(key, {"name": "nobody"})
+    await store.rewind("social", to="now")
+    dictionaries._known.clear()
+    assert (await store.load(key)).state["name"] == "user 7"
+    dictionaries._known.clear()
+    assert (await store.verify()).ok

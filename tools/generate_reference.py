@@ -47,6 +47,9 @@ ALIASES = {
     "KeyLike": "A `belaypin.Key`, a pipeline's name, or a tuple of 1 to 3 texts.",
     "Params": "The parameters of your statement in your driver's own style: `?` or `:name` on "
     "SQLite, `%s` or `%(name)s` on PostgreSQL.",
+    "Revision": "A number, an aware `datetime`, or ISO 8601 text with an offset; a later revision is "
+    "larger.",
+    "RevisionOf": "A field name, a dotted path, or a callable from an item to its `Revision`.",
 }
 
 
@@ -68,6 +71,10 @@ Pages without news whose cursor may wait | programs.courses._LEFT_TO_LATER | | i
 States in one commit of a writer | writer_core._BATCH_ITEMS | | another commit
 Draining on SIGTERM | writer_exits._SIGTERM_DEADLINE_S | s | the report says what is pending
 The stored error of a failed operation | mishaps.MAX_ERROR_CHARS | characters | it is cut
+Facts in the cache of a process | cache.FACTS | | the one not used for longest is forgotten
+A fact in Redis | cache.TTL_S | s | it is learned again
+Waiting for Redis in one check, and 20 us for each id | cache.WAIT_S | s | the database answers
+Leaving a Redis alone that failed | cache.PAUSE_S | s | it is tried in the background
 SQLite: waiting for another writer | backends.sqlite.BUSY_TIMEOUT_S | s | `StoreBusy`
 PostgreSQL: waiting for a locked row | backends.postgres.LOCK_TIMEOUT_S | s | `StoreBusy`
 SQLite with asyncio: threads | backends.threaded._THREADS | | calls wait

@@ -36,7 +36,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """What the store knows of an item of a stream, or of the document at a key.
 
     ``verdict`` says what would become of it now: "skip", as it is committed; or "process", as it
-    is "new" or "changed" (``reason``, "unchanged" if skipped). ``placed`` is where the item lies;
+    is "new" or "changed" (``reason``, "unchanged" if skipped). An item that failed is "waiting" or
+    "quarantined" under its ``failure_id``. ``placed`` is where the item lies;
     the hash, the version and the times are those of the document. ``processor`` is the version of
     your code that the stream or the document is processed by.
     """
@@ -44,9 +45,10 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     key: Key
     item_id: ItemId | None
     verdict: Literal["skip", "process"]
-    reason: Literal["new", "changed", "unchanged", "rewound"]
+    reason: Literal["new", "changed", "unchanged", "rewound", "waiting", "quarantined"]
     generation: int | None = None
     placed: Placed | None = None
+    failure_id: int | None = None
     content_hash: str | None = None
     given_hash: str | None = None
     version: int = 0
@@ -73,6 +75,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     def _item(self) -> str:
         what = f"{self.item_id!r} of {self.key}"
+        if self.failure_id is not None:
+            return f"{what} failed and was put aside (failure {self.failure_id}). {self._aside()}"
         if self.placed is None:
             return f"{what} was never committed. If it comes, it is new and will be processed."
         at, placed = self.placed.committed_at.isoformat(), self.placed
@@ -93,6 +97,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
             f"{text} Its content had the fingerprint {placed.fingerprint}. If it comes again, it is "
             f"skipped unless its content differs."
         )
+
+    def _aside(self) -> str:
+        if self.reason == "quarantined":
+            return "It is quarantined: left out until it is replayed or skipped."
+        due = "now" if self.verdict == "process" else "when its time has come"
+        return f"It waits, and is tried again {due}."
 
     def _document(self) -> str:
         if self.content_hash is None or self.first_seen_at is None or self.last_seen_at is None:

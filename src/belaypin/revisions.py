@@ -16,7 +16,15 @@ from belaypin.fingerprint import item_fingerprinter
 from belaypin.segments import FINGERPRINT_BYTES, MARK_BYTES
 from belaypin.times import to_us
 
-__all__ = ["Revision", "RevisionOf", "Verdict", "compare", "marks", "parts", "revision_number"]
+__all__ = [
+    "Revision",
+    "RevisionOf",
+    "Verdict",
+    "compare",
+    "marks",
+    "parts",
+    "revision_number",
+]
 
 Revision = int | datetime | str
 """A number, an aware datetime, or ISO 8601 text with an offset; later is larger."""

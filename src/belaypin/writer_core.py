@@ -77,6 +77,7 @@ class GroupCommit:
         self._acknowledged: deque[Entry] = deque()
         self._waiting: deque[Entry] = deque()  # behind those
         self._batch: dict[Entry, None] = {}  # before those
+        self._at_risk = 0  # acknowledged, in the batch or in line
         self._hurried = 0  # how many at the head of the line are not to wait for others
         self._expected = 0  # how many callers may come back soon
         self._expected_until_s = 0.0
@@ -182,11 +183,11 @@ class GroupCommit:
             entry = self._waiting.popleft()
             entry.is_acknowledged, entry.since_s = True, monotonic_s()
             self._acknowledged.append(entry)
+            self._at_risk += 1
             _resolve(entry, None)
 
     def _has_room(self) -> bool:
-        in_batch = sum(entry.is_acknowledged for entry in self._batch)
-        if len(self._acknowledged) + in_batch >= self.bound.items:
+        if self._at_risk >= self.bound.items:
             return False
         oldest = next(iter(self._batch), self._acknowledged[0] if self._acknowledged else None)
         if oldest is None or not oldest.is_acknowledged:
@@ -221,6 +222,7 @@ class GroupCommit:
             self._expect(entries, now_s)
             for entry, outcome in zip(entries, outcomes, strict=True):
                 del self._batch[entry]
+                self._at_risk -= entry.is_acknowledged
                 if isinstance(outcome, int):
                     self._tally.saved_after(now_s - entry.since_s)
                 else:

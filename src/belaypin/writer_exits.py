@@ -22,8 +22,12 @@ def drain_at_exit(core: GroupCommit, timeout_s: float, *, on_sigterm: bool) -> C
     """Drain at the interpreter's exit and, if asked to, at SIGTERM; returns what undoes this."""
 
     def at_exit() -> None:
-        if not core.is_over and not core.close(timeout_s):
-            _say(f"belaypin: the writer could not drain: {core.report()} ({core.last_error})")
+        if core.is_over:
+            return
+        if not core.close(timeout_s):
+            _say(f"belaypin: a writer could not drain at exit ({core.last_error})")
+        if core.unsaved() or core.take_failures():
+            _say(f"belaypin: a writer at exit: {core.report()}")
 
     restore = _on_sigterm(core, min(timeout_s, _SIGTERM_DEADLINE_S)) if on_sigterm else None
     atexit.register(at_exit)

@@ -26,6 +26,8 @@ class FakeRedis:
     def __init__(self) -> None:
         self.mood: Mood = "well"
         self.facts: dict[bytes, bytes] = {}
+        self.heard = 0
+        """Commands that came, answered or not."""
         self.gets = 0
         self._sockets: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -61,6 +63,7 @@ class FakeRedis:
 
     def _answer(self, connection: socket.socket, command: list[bytes]) -> None:
         name = command[0].upper()
+        self.heard += 1
         if self.mood == "leaving":
             raise OSError
         if self.mood == "hanging":

@@ -22,6 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 import belaypin
 from belaypin import MissingDriver, UsageError
 from belaypin import cache as cache_module
+from belaypin._async import checks as async_checks
+from belaypin._sync import checks as sync_checks
 from belaypin.cache import Facts, RedisTier, Seal
 from belaypin.programs.facts import Proof, Standing
 from tests.capabilities.fake_redis import MOODS, FakeRedis, Mood
@@ -29,7 +31,7 @@ from tests.capabilities.sites import Awaited, Site
 
 KEY = ("shop", "user:7", "posts")
 AT = "2024-01-01T00:00:00Z"
-LOOSE_S = 3.0  # this machine may be busy; the bound itself is 50 ms
+LOOSE_S = 10.0  # this machine may be busy; the bound itself is 50 ms
 
 
 @pytest.fixture
@@ -37,6 +39,14 @@ def fake() -> Iterator[FakeRedis]:
     server = FakeRedis()
     yield server
     server.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is waited for, however busy this machine is."""
+    for module in (cache_module, async_checks, sync_checks):
+        monkeypatch.setattr(module, "WAIT_S", 10.0)
+    monkeypatch.setattr(cache_module, "_PATIENCE_S", 5.0)
 
 
 async def commit(store: Any, ids: list[Any], stream: str = "posts") -> None:
@@ -63,7 +73,9 @@ async def until(condition: Any) -> None:
 # --- with a Redis that works ----------------------------------------------------------------------
 
 
-async def test_the_answers_are_the_same_and_come_from_redis(site: Site, redis_url: str) -> None:
+async def test_the_answers_are_the_same_and_come_from_redis(
+    site: Site, redis_url: str, patient: None
+) -> None:
     store = await site.open(cache=redis_url)
     await commit(store, ["a", "b", 3])
     with redis.Redis.from_url(redis_url) as client:
@@ -207,18 +219,15 @@ async def test_a_hanging_redis_is_waited_for_once(tmp_path: Path, fake: FakeRedi
     store = await site.open(cache=fake.url)
     await commit(store, [1])
     fake.mood = "hanging"
-    waits = []
-    for n in range(40):
-        began_s = time.monotonic()
+    heard, began_s = fake.heard, time.monotonic()
+    for n in range(100):
         await store.seen(KEY, [n])
-        waits.append(time.monotonic() - began_s)
-    assert sum(wait > cache_module.WAIT_S * 0.8 for wait in waits) <= 5, waits  # 1, were we alone
+    pauses = (time.monotonic() - began_s) / cache_module.PAUSE_S
+    assert fake.heard - heard <= 1 + 2 * pauses
     await site.close()
 
 
-async def test_a_full_redis_is_still_read(
-    tmp_path: Path, fake: FakeRedis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_redis_is_still_read(tmp_path: Path, fake: FakeRedis, patient: None) -> None:
     site = Site(f"sqlite:///{tmp_path}/store.db", "sync")
     store = await site.open(cache=fake.url)
     await commit(store, [1, 2])
@@ -259,7 +268,10 @@ def test_a_url_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 # --- one read for many ----------------------------------------------------------------------------
 
 
-def test_many_threads_that_ask_the_same_share_a_read(tmp_path: Path, fake: FakeRedis) -> None:
+def test_many_threads_that_ask_the_same_share_a_read(
+    tmp_path: Path, fake: FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_checks, "_FLIGHT_S", 30.0)
     with belaypin.open(f"sqlite:///{tmp_path}/store.db", cache=fake.url) as store:
         asyncio.run(commit(Awaited(store), [1, 2]))
         run, reads, gate = store._checks._run, [], threading.Event()  # type: ignore[union-attr]
@@ -271,12 +283,23 @@ def test_many_threads_that_ask_the_same_share_a_read(tmp_path: Path, fake: FakeR
             return run(program, write=write)
 
         store._checks._run = slow  # type: ignore[union-attr]
+        take, asking = store._checks._flights.take, []  # type: ignore[union-attr]
+
+        def counted(*args: Any) -> Any:
+            asking.append(1)
+            return take(*args)
+
+        store._checks._flights.take = counted  # type: ignore[union-attr,method-assign]
         answers: list[Any] = []
         ask = lambda: answers.append(store.seen(KEY, [1, 3]))  # noqa: E731
         threads = [threading.Thread(target=ask) for _ in range(12)]
         for thread in threads:
             thread.start()
-        time.sleep(0.3)
+        patience = time.monotonic() + 10
+        while len(asking) < len(threads):
+            assert time.monotonic() < patience
+            time.sleep(0.01)
+        time.sleep(0.2)
         gate.set()
         for thread in threads:
             thread.join()
@@ -434,4 +457,4 @@ class Interleavings(RuleBasedStateMachine):
 
 
 TestInterleavings = Interleavings.TestCase
-TestInterleavings.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestInterleavings.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)

@@ -16,6 +16,8 @@ from tests.capabilities.sites import FixedClock, Site
 KEY = ("shop", "user:7", "posts")
 EXACT = Retry(max_attempts=3, backoff="10s", jitter=0)
 HOUR = timedelta(hours=1)
+MEMORY = pytest.mark.parametrize("database", ["memory"])
+BOTH = pytest.mark.parametrize("database", ["memory", "postgres"])
 INSTANT = timedelta(microseconds=1)
 
 
@@ -37,6 +39,7 @@ class Work:
         self.bad: dict[int, Exception] = {}
         self.options: dict[str, Any] = {"at": "at", "since": "10d", "retry": EXACT}
         self.content: list[str] | None = None
+        self.revision: str | None = None
         self.fetched: list[int] = []
 
     async def run(self, *, stop_after: int | None = None) -> list[tuple[int, bool, bool]]:
@@ -54,7 +57,7 @@ class Work:
     async def process(
         self, tx: Any, is_retry: bool, items: list[Any], seen: list[tuple[int, bool, bool]]
     ) -> None:
-        for post in await tx.fresh(items, key="id", content=self.content):
+        for post in await tx.fresh(items, key="id", content=self.content, revision=self.revision):
             async with tx.attempt(post) as attempt:
                 await self.write(tx, post)
                 if post["id"] in self.bad:
@@ -126,6 +129,7 @@ async def test_a_failing_item_is_put_aside_and_the_others_go_on(work: Work) -> N
     await work.sound()
 
 
+@BOTH
 async def test_its_instant_is_a_hole_that_is_not_fetched_again(work: Work) -> None:
     """GUARANTEES 3: a watermark would have lost it."""
     work.bad = {2: ValueError()}
@@ -137,6 +141,7 @@ async def test_its_instant_is_a_hole_that_is_not_fetched_again(work: Work) -> No
     assert await work.holes() == [at(2)]
 
 
+@MEMORY
 async def test_without_event_times_the_row_is_the_hole(work: Work) -> None:
     work.options["at"] = None
     work.bad = {2: ValueError()}
@@ -159,6 +164,7 @@ async def test_what_the_attempt_wrote_is_undone_and_nothing_else(work: Work) -> 
     assert await work.effects() == [*range(8)]
 
 
+@MEMORY
 @pytest.mark.parametrize("error", [Fenced("lost"), KeyboardInterrupt(), asyncio.CancelledError()])
 async def test_what_is_not_the_items_fault_undoes_the_commit(
     work: Work, error: BaseException
@@ -173,6 +179,7 @@ async def test_what_is_not_the_items_fault_undoes_the_commit(
     assert await work.effects() == [*range(8)]
 
 
+@MEMORY
 async def test_an_exception_that_the_policy_does_not_cover_undoes_the_commit(work: Work) -> None:
     work.options["retry"] = Retry(retry_on=(OSError,))
     work.bad = {1: ValueError()}
@@ -182,6 +189,7 @@ async def test_an_exception_that_the_policy_does_not_cover_undoes_the_commit(wor
     assert await work.store.failures() == []
 
 
+@MEMORY
 async def test_a_page_on_which_every_item_fails_is_committed(work: Work) -> None:
     work.bad = {n: ValueError() for n in range(8)}
     await work.run()
@@ -197,6 +205,7 @@ async def test_a_page_on_which_every_item_fails_is_committed(work: Work) -> None
 # --- tried again ----------------------------------------------------------------------------------
 
 
+@BOTH
 async def test_a_retry_comes_first_when_it_is_due_and_fills_its_hole(work: Work) -> None:
     work.bad = {2: ValueError()}
     await work.run()
@@ -212,6 +221,7 @@ async def test_a_retry_comes_first_when_it_is_due_and_fills_its_hole(work: Work)
     await work.sound()
 
 
+@MEMORY
 async def test_attempts_grow_until_it_is_quarantined(work: Work) -> None:
     work.bad = {2: ValueError()}
     await work.run()
@@ -225,6 +235,7 @@ async def test_attempts_grow_until_it_is_quarantined(work: Work) -> None:
     assert await work.holes() == [at(2)]
 
 
+@MEMORY
 async def test_an_error_to_give_up_on_quarantines_at_once(work: Work) -> None:
     work.options["retry"] = Retry(give_up_on=(KeyError,))
     work.bad = {2: KeyError()}
@@ -232,6 +243,7 @@ async def test_an_error_to_give_up_on_quarantines_at_once(work: Work) -> None:
     assert [f.status for f in await work.store.failures()] == ["quarantined"]
 
 
+@BOTH
 async def test_a_read_again_neither_hastens_nor_doubles_it(work: Work) -> None:
     work.options["overlap"] = "10d"
     work.bad = {2: ValueError(), 3: ValueError()}
@@ -246,6 +258,7 @@ async def test_a_read_again_neither_hastens_nor_doubles_it(work: Work) -> None:
     await work.sound()
 
 
+@MEMORY
 async def test_the_source_may_be_faster_than_the_retry(work: Work) -> None:
     """What is due and fetched is processed there and then; its row goes in the same commit."""
     work.options["overlap"] = "10d"
@@ -267,6 +280,7 @@ async def test_the_source_may_be_faster_than_the_retry(work: Work) -> None:
     await work.sound()
 
 
+@MEMORY
 async def test_newer_content_counts_as_its_retry(work: Work) -> None:
     work.options["overlap"] = "10d"
     work.content = ["text"]
@@ -280,6 +294,7 @@ async def test_newer_content_counts_as_its_retry(work: Work) -> None:
     await work.sound()
 
 
+@BOTH
 async def test_a_change_that_fails_is_put_aside_and_retried(work: Work) -> None:
     await work.store.execute("DROP TABLE effect")
     await work.store.execute("CREATE TABLE effect (id INTEGER, text TEXT)")
@@ -300,6 +315,7 @@ async def test_a_change_that_fails_is_put_aside_and_retried(work: Work) -> None:
     assert (await work.store.verify()).ok
 
 
+@MEMORY
 async def test_a_change_that_is_taken_back_is_settled(work: Work) -> None:
     work.options["overlap"] = "10d"
     work.content = ["text"]
@@ -313,6 +329,7 @@ async def test_a_change_that_is_taken_back_is_settled(work: Work) -> None:
     assert await work.holes() == []
 
 
+@MEMORY
 async def test_a_quarantined_item_keeps_its_newest_content(work: Work) -> None:
     work.options |= {"overlap": "10d", "retry": Retry(max_attempts=1)}
     work.content = ["text"]
@@ -327,6 +344,30 @@ async def test_a_quarantined_item_keeps_its_newest_content(work: Work) -> None:
     await work.sound()
 
 
+@MEMORY
+async def test_an_older_revision_neither_hastens_nor_replaces_it(work: Work) -> None:
+    work.options["overlap"] = "10d"
+    work.revision = "revision"
+    for post in work.items:
+        post["revision"] = 5
+    work.bad = {2: ValueError()}
+    await work.run()
+    work.bad.clear()
+    work.items[2] |= {"revision": 4, "text": "old"}
+    assert await work.run() == []
+    work.clock.advance(11)
+    assert await work.run() == [(2, True, False)]
+    assert await work.site.query("SELECT text FROM effect WHERE id = 2") == [("",)]
+    work.items.append(item(8, revision=1))
+    work.bad = {8: ValueError()}
+    await work.run()
+    work.bad.clear()
+    work.items[8] |= {"revision": 2, "text": "edited"}
+    assert await work.run() == [(8, False, False)]
+    await work.sound()
+
+
+@BOTH
 async def test_two_items_of_one_instant_share_a_hole(work: Work) -> None:
     work.items.insert(3, {**item(2), "id": 22})
     work.bad = {2: ValueError(), 22: ValueError()}
@@ -343,6 +384,7 @@ async def test_two_items_of_one_instant_share_a_hole(work: Work) -> None:
     await work.sound()
 
 
+@MEMORY
 async def test_a_crash_between_pages_keeps_what_was_put_aside(work: Work) -> None:
     work.bad = {1: ValueError(), 4: ValueError()}
     await work.run(stop_after=3)
@@ -353,6 +395,7 @@ async def test_a_crash_between_pages_keeps_what_was_put_aside(work: Work) -> Non
     await work.sound()
 
 
+@MEMORY
 async def test_more_failures_than_a_page_holds(work: Work) -> None:
     work.items = [{"id": n, "at": at(1).isoformat()} for n in range(450)]
     work.bad = {n: ValueError() for n in range(450)}
@@ -371,6 +414,7 @@ async def test_more_failures_than_a_page_holds(work: Work) -> None:
     await work.sound()
 
 
+@MEMORY
 async def test_live_events_may_fail_too(work: Work) -> None:
     work.bad = {2: ValueError()}
     async with (
@@ -398,6 +442,7 @@ class Post:
     id: int
 
 
+@MEMORY
 async def test_an_item_that_is_no_json_needs_a_payload(work: Work) -> None:
     async def once(payload: Any) -> None:
         async with work.store.lease(*KEY[:2]) as lease:
@@ -416,6 +461,7 @@ async def test_an_item_that_is_no_json_needs_a_payload(work: Work) -> None:
     assert (await work.store.failure(failure.failure_id)).payload == {"id": 1, "again": True}
 
 
+@MEMORY
 @pytest.mark.parametrize(
     "odd", ["\ud800", "\0", float("inf"), 10**400, {"": [None, True, 1.5]}, "\U0010ffff\x7f"]
 )
@@ -427,6 +473,7 @@ async def test_whatever_json_can_be_comes_back(work: Work, odd: Any) -> None:
     assert (await work.store.failure(failure.failure_id)).payload == item(1, odd=odd)
 
 
+@MEMORY
 async def test_attempts_refuse_what_would_lose_an_item(work: Work) -> None:
     async with work.store.lease(*KEY[:2]) as lease:
         async for window in lease.windows(KEY[2], since="1d"):
@@ -453,6 +500,7 @@ async def _fail(tx: Any, post: Any) -> None:
 # --- what a person does ---------------------------------------------------------------------------
 
 
+@BOTH
 async def test_replay_gives_all_attempts_again(work: Work) -> None:
     work.options["retry"] = Retry(max_attempts=1)
     work.bad = {n: ValueError() if n % 2 else KeyError() for n in range(8)}
@@ -469,6 +517,7 @@ async def test_replay_gives_all_attempts_again(work: Work) -> None:
     await work.sound()
 
 
+@BOTH
 async def test_skip_fills_the_hole_for_good(work: Work) -> None:
     work.options |= {"overlap": "10d", "retry": Retry(max_attempts=1)}
     work.bad = {2: ValueError(), 5: ValueError()}
@@ -497,6 +546,7 @@ async def test_skip_beside_a_worker_that_has_read_the_ledger(work: Work) -> None
     await work.sound()
 
 
+@BOTH
 async def test_an_item_can_be_quarantined_before_it_comes(work: Work) -> None:
     failure_id = await work.store.quarantine(KEY, 3, "known to be wrong")
     await work.run()
@@ -517,6 +567,23 @@ async def test_an_item_can_be_quarantined_before_it_comes(work: Work) -> None:
     assert await work.run() == []
 
 
+@BOTH
+async def test_what_became_of_it_can_be_explained(work: Work) -> None:
+    work.bad = {2: ValueError()}
+    await work.run()
+    waiting = await work.store.explain(KEY, 2)
+    assert (waiting.verdict, waiting.reason) == ("skip", "waiting")
+    work.clock.advance(11)
+    due = await work.store.explain(KEY, 2)
+    assert (due.verdict, due.is_committed) == ("process", False)
+    assert "is tried again now" in str(due)
+    await work.store.quarantine(KEY, 2, "enough")
+    assert "until it is replayed or skipped" in str(await work.store.explain(KEY, 2))
+    assert await work.store.skip("shop") == 1
+    assert (await work.store.explain(KEY, 2)).reason == "unchanged"
+
+
+@BOTH
 async def test_failures_are_listed_page_by_page(work: Work) -> None:
     work.bad = {n: ValueError() if n < 5 else KeyError() for n in range(8)}
     await work.run()
@@ -529,6 +596,7 @@ async def test_failures_are_listed_page_by_page(work: Work) -> None:
     assert await work.store.failure(0) is None
 
 
+@MEMORY
 @pytest.mark.parametrize(
     "call",
     [
@@ -548,6 +616,7 @@ async def test_what_says_too_little_is_refused(work: Work, call: Any) -> None:
         await call(work.store)
 
 
+@BOTH
 async def test_a_damaged_payload_is_quarantined_and_the_rest_goes_on(work: Work) -> None:
     work.bad = {2: ValueError(), 3: ValueError()}
     await work.run()

@@ -10,26 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import belaypin
-from tests.capabilities.sites import START, Colour, Database, FixedClock, Site
+from tests.capabilities.fewer import colour, database, pair  # noqa: F401 -- fixtures
+from tests.capabilities.sites import START, FixedClock, Site
 
 HOUR_S, DAY_S = 3_600, 86_400
 KEY = ("shop", "site:1", "posts")
-
-
-@pytest.fixture(params=[("sync", "file"), ("async", "postgres")])
-def which(request: pytest.FixtureRequest) -> Any:
-    """Two are enough: windows are planned without a database, in code that is generated."""
-    return request.param
-
-
-@pytest.fixture
-def colour(which: tuple[Colour, Database]) -> Colour:
-    return which[0]
-
-
-@pytest.fixture
-def database(which: tuple[Colour, Database]) -> Database:
-    return which[1]
 
 
 class Post(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 import belaypin
 from belaypin import Delivery, Fenced, Message, Retry, StoreUnavailable, UsageError
 from belaypin.clock import sleep_s
+from belaypin.programs import outbox
 from tests.capabilities.sites import START, Awaited, FixedClock, Site
 
 FILES = ["file", "postgres"]
@@ -251,6 +253,12 @@ async def test_what_fails_too_often_waits_for_a_person(site: Site) -> None:
     assert str(message) == "mail 'a', quarantined after 3 attempts: ValueError: 3"
     assert (await store.deliver("mail", receiver.handle, retry=NOW)).total == 0
     assert await store.redeliver("mail", "a")
+    (noted,) = await store.audit()
+    assert (noted.action, noted.key, noted.detail) == (
+        "redeliver",
+        None,
+        {"topic": "mail", "key": "a"},
+    )
     assert await store.deliver("mail", receiver.handle, retry=NOW) == Delivery(delivered=1)
     assert receiver.got[-1].attempt == 1
     assert not await store.redeliver("mail", "a")  # delivered
@@ -363,7 +371,7 @@ async def _deliver_while(site: Site, store: Any, during: Any, seconds: list[floa
 
     def sync_handler(message: Message) -> None:
         coroutine = handler(message)  # on the sync side nothing in it really waits
-        with pytest.raises(StopIteration):
+        with suppress(StopIteration):
             coroutine.send(None)
 
     chosen = handler if site.colour == "async" else sync_handler
@@ -393,7 +401,8 @@ async def test_a_message_that_kills_its_worker_is_quarantined(site: Site) -> Non
     store = await site.open(clock=clock)
     await sent(store, "poison", "b")
     for _ in range(3):
-        await _claimed_by_the_dead(store, clock)
+        assert await _claim(store)  # and never heard of again
+        clock.advance(31)
     receiver = Receiver(site)
     done = await store.deliver("mail", receiver.handle, retry=LATER)
     assert done == Delivery(delivered=1, quarantined=1)
@@ -402,11 +411,24 @@ async def test_a_message_that_kills_its_worker_is_quarantined(site: Site) -> Non
     assert "3 attempts" in message.error
 
 
-async def _claimed_by_the_dead(store: Any, clock: FixedClock) -> None:
-    from belaypin.programs import outbox
+async def _claim(store: Any) -> Any:
+    """A claim of another worker's, if there is a message for it."""
+    return await _plain(await store._run(outbox.claim("mail", "another", 30_000_000, 0)))
 
-    await store._run(outbox.claim("mail", "dead", 30_000_000, 0))
-    clock.advance(31)
+
+@pytest.mark.parametrize("database", ["memory"])
+async def test_a_worker_that_fails_too_late_leaves_the_claim_of_its_successor(site: Site) -> None:
+    clock = FixedClock()
+    store = await site.open(clock=clock)
+    await sent(store, "a")
+
+    async def taken_over(message: Message, seconds: float) -> None:
+        clock.advance(seconds)
+        assert await _claim(store)
+        raise ValueError("too late")
+
+    assert await _deliver_while(site, store, taken_over, [31]) == Delivery(taken_over=1)
+    assert await _claim(store) is None
 
 
 @pytest.mark.parametrize("database", FILES)

@@ -11,6 +11,7 @@ import pytest
 
 import belaypin
 from belaypin import Fenced, SchemaTooNew, UsageError
+from tests.capabilities.fewer import colour, database, pair  # noqa: F401 -- fixtures
 from tests.capabilities.sites import Site
 
 KEY = ("shop", "user:7", "posts")
@@ -240,9 +241,8 @@ WORKER = """
 """
 
 
-@pytest.mark.parametrize("database", ["file", "postgres"])
-@pytest.mark.parametrize("colour", ["sync"])
-async def test_old_and_new_workers_side_by_side(site: Site, database: str) -> None:
+@pytest.mark.parametrize("pair", [("sync", "file"), ("sync", "postgres")], ids="-".join)
+async def test_old_and_new_workers_side_by_side(site: Site) -> None:
     """Real processes on one store: whatever old code wrote, the new code has written again."""
     await opened(site)
 

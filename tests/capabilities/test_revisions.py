@@ -11,15 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import belaypin
-from belaypin import UsageError
+from belaypin import Retry, UsageError
 from belaypin.errors import CorruptRecord
+from belaypin.programs import ledger
 from belaypin.revisions import compare, marks, parts, revision_number
 from belaypin.segments import merge, pack, unpack
-from tests.capabilities.sites import Awaited, Site
+from tests.capabilities.fewer import colour, database, pair  # noqa: F401 -- fixtures
+from tests.capabilities.sites import START, Awaited, Site
 
 KEY = ("shop", "user:7", "posts")
 AT = "2024-01-01T00:00:00Z"
-FILES = ["file", "postgres"]
+SYNC_FILES = [("sync", "file"), ("sync", "postgres")]
 
 
 def post(post_id: int, revision: Any, text: str = "") -> dict[str, Any]:
@@ -99,8 +101,6 @@ async def test_a_stream_may_begin_to_have_revisions(site: Site) -> None:
 
 
 async def test_revisions_outlive_merges(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from belaypin.programs import ledger
-
     monkeypatch.setattr(ledger, "FAN_OUT", 3)
     store = await site.open()
     await take(store, [post(n, None) for n in range(4)], revision=None)
@@ -124,9 +124,31 @@ async def test_what_has_no_order_is_refused(site: Site) -> None:
     assert await store.load(KEY) is None or (await store.load(KEY)).items == 0
 
 
-@pytest.mark.parametrize("database", FILES)
-@pytest.mark.parametrize("colour", ["sync"])
-async def test_two_roles_race_with_a_slow_old_fetch(site: Site, database: str) -> None:
+async def test_an_older_revision_does_not_take_the_place_of_one_that_failed(site: Site) -> None:
+    store = await site.open()
+    await take(store, [post(1, 5)])
+    async with (
+        store.lease("shop", "user:7") as lease,
+        lease.live("posts", at=lambda item: AT, retry=Retry(backoff="1us")) as live,
+        live.batch([post(1, 7)]).commit() as tx,
+    ):
+        for item in await tx.fresh([post(1, 7)], key="id", revision="revision"):
+            async with tx.attempt(item):
+                raise ZeroDivisionError
+    assert await take(store, [post(1, 6)]) == []
+    assert await take(store, [post(1, 5)]) == []
+    taken = []
+    async with store.lease("shop", "user:7") as lease:
+        async for window in lease.windows("posts", since="1d", until=START):
+            async for page in window.pages(lambda cursor: ([], None)):
+                async with page.commit() as tx:
+                    taken += await tx.fresh(page.items, key="id", revision="revision")
+    assert taken == [post(1, 7)]
+    assert await take(store, [post(1, 6)]) == []
+
+
+@pytest.mark.parametrize("pair", SYNC_FILES, ids="-".join)
+async def test_two_roles_race_with_a_slow_old_fetch(site: Site) -> None:
     """Each fetches, dawdles, and writes with upsert: what stays is the newest revision of each."""
     setup = await site.open()
     await setup.execute("CREATE TABLE effect (id INTEGER PRIMARY KEY, revision INTEGER)")
@@ -156,6 +178,64 @@ async def test_two_roles_race_with_a_slow_old_fetch(site: Site, database: str) -
         thread.join()
     assert await site.query("SELECT DISTINCT revision FROM effect") == [(12,)]
     await site.close()
+
+
+BATCHES = st.lists(
+    st.tuples(
+        st.sampled_from(["main", "other"]),
+        st.lists(
+            st.tuples(st.integers(0, 4), st.integers(1, 6), st.sampled_from("ab")), max_size=5
+        ),
+    ),
+    max_size=12,
+)
+
+
+@given(BATCHES, st.booleans())
+def test_any_order_of_fetches_ends_at_the_newest(
+    batches: list[tuple[str, list[tuple[int, int, str]]]], with_content: bool
+) -> None:
+    """Against a model: the highest revision of each id, as a page brings it."""
+    options: dict[str, Any] = {"content": ["text"]} if with_content else {}
+    model: dict[int, tuple[int, str]] = {}
+    effects: dict[int, tuple[int, str]] = {}
+    stale = 0
+    with pytest.MonkeyPatch.context() as patch, belaypin.open("sqlite:///:memory:") as store:
+        patch.setattr(ledger, "FAN_OUT", 3)
+        for role, offered in batches:
+            posts = [post(*each) for each in offered]
+            newest = {
+                i: max((r, n, t) for n, (j, r, t) in enumerate(offered) if j == i)
+                for i, *_ in offered
+            }
+            expected = {}
+            for post_id, (revision, _, text) in newest.items():
+                known = model.get(post_id, (0, ""))
+                stale += revision < known[0]
+                is_other = not with_content or text != known[1]
+                if revision > known[0] or (with_content and revision == known[0]):
+                    model[post_id] = revision, text
+                    if is_other:
+                        expected[post_id] = revision, text
+            fresh = commit_batch(store, role, posts, options)
+            assert {p["id"]: (p["revision"], p["text"]) for p in fresh} == expected
+            effects |= expected
+        found = store.load(KEY)
+        assert (found.stale if found else 0) == stale
+        assert {i: r if not with_content else t for i, (r, t) in effects.items()} == {
+            i: r if not with_content else t for i, (r, t) in model.items()
+        }
+        assert store.verify().ok
+
+
+def commit_batch(store: Any, role: str, posts: list[Any], options: dict[str, Any]) -> list[Any]:
+    with (
+        store.lease("shop", "user:7", role=role) as lease,
+        lease.live("posts", at=lambda item: AT) as live,
+        live.batch(posts).commit() as tx,
+    ):
+        fresh: list[Any] = tx.fresh(posts, key="id", revision="revision", **options)
+        return fresh
 
 
 # --- documents ------------------------------------------------------------------------------------

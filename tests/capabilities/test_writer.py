@@ -45,7 +45,7 @@ async def states(store: Any, count: int) -> list[Any]:
 async def test_the_101st_is_not_dropped(site: Site, durability: str) -> None:
     """`TryDequeue && count < 100` saved 248 of 250."""
     store = await site.open()
-    async with store.writer(durability=durability, max_items=100) as writer:
+    async with store.writer(durability=durability, max_items=100, timeout_s=9) as writer:
         if site.colour == "async":
             await asyncio.gather(*[writer.save(key_of(n), n) for n in range(250)])
         else:
@@ -494,6 +494,59 @@ async def test_sync_a_save_that_timed_out_is_not_saved_later(site: Site, weather
     weather.failures.clear()
     assert await writer.save(KEY, "new") == 1
     assert (await close(writer, site)).saved == 1
+
+
+@pytest.mark.parametrize(("colour", "database"), [("async", "memory"), ("async", "postgres")])
+async def test_a_save_that_is_cancelled_in_line_is_not_saved(site: Site, weather: Weather) -> None:
+    store = await site.open()
+    weather.failures += ["away"] * 100
+    async with store.writer() as writer:
+        saving = asyncio.ensure_future(writer.save(KEY, "cancelled"))
+        await tried_in_vain(writer)
+        saving.cancel()
+        await asyncio.gather(saving, return_exceptions=True)
+        weather.failures.clear()
+        assert await writer.save(KEY, "wanted") == 1
+    assert (await store.load(KEY)).state == "wanted"
+
+
+async def tried_in_vain(writer: Any) -> None:
+    deadline_s = time.monotonic() + 9
+    while not writer.report.retried:
+        assert time.monotonic() < deadline_s
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize(("colour", "database"), [("sync", "file"), ("sync", "postgres")])
+async def test_two_writers_of_the_same_keys_do_not_deadlock(site: Site) -> None:
+    stores = [(await site.open())._thing for _ in range(2)]
+    writers = [store.writer(durability="async", max_items=30) for store in stores]
+
+    def work(number: int) -> None:
+        keys = list(range(30))[:: 1 if number else -1]
+        for _ in range(3):
+            for key in keys:
+                writers[number].save(key_of(key), number)
+
+    in_threads(2, work)
+    reports = [writer.close() for writer in writers]
+    assert [(report.saved, report.retried) for report in reports] == [(90, 0)] * 2
+    rows = await site.query("SELECT sum(version) FROM belaypin_checkpoint WHERE pipeline = 'shop'")
+    assert int(rows[0][0]) == 180
+
+
+async def test_an_older_state_never_lands_over_a_newer_one(site: Site, weather: Weather) -> None:
+    """A batch that failed is not queued again behind what came meanwhile."""
+    store = await site.open()
+    weather.failures += ["away"] * 100
+    async with store.writer(durability="async", max_delay_s=0.1) as writer:
+        await writer.save(KEY, "old")
+        await writer.save(key_of(0), 0)
+        await tried_in_vain(writer)
+        await writer.save(KEY, "new")
+        weather.failures.clear()
+    found = await store.load(KEY)
+    assert (found.version, found.state) == (2, "new")
 
 
 # --- a model --------------------------------------------------------------------------------------

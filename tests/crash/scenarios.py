@@ -502,7 +502,7 @@ def _two_deliver(theatre: Theatre, *, takeover: bool) -> Stage:
     handled: list[str] = []
     now: set[str] = set()
 
-    def deliver(store: Store, player: Player | None) -> belaypin.Delivery:
+    def deliver(store: Store, player: Player | None, limit: int | None) -> belaypin.Delivery:
         def handler(message: belaypin.Message) -> None:
             assert takeover or message.key not in now, f"two at once: {message.key}"
             now.add(message.key)
@@ -511,18 +511,18 @@ def _two_deliver(theatre: Theatre, *, takeover: bool) -> Stage:
             handled.append(message.key)
             now.discard(message.key)
 
-        return store.deliver(topic, handler, ttl_s=OP_TTL_S)
+        return store.deliver(topic, handler, ttl_s=OP_TTL_S, max_messages=limit)
 
     done: list[belaypin.Delivery] = []
 
     def first(player: Player) -> None:
-        done.append(deliver(player.store, player))
+        done.append(deliver(player.store, player, 1))
 
     def second(player: Player) -> None:
         if takeover:
             player.point("time passes")
             theatre.clock.advance(OP_TTL_S + 1)
-        done.append(deliver(player.store, player))
+        done.append(deliver(player.store, player, 1))
 
     def check() -> None:
         now.clear()
@@ -534,7 +534,7 @@ def _two_deliver(theatre: Theatre, *, takeover: bool) -> Stage:
         if len(done) == 2 and not takeover:
             assert sorted(handled) == keys, f"{handled}: nobody was crashed, so each comes once"
         theatre.clock.advance(2 * OP_TTL_S)
-        deliver(theatre.store, None)
+        deliver(theatre.store, None, None)
         assert {*handled} == {*keys}
         assert theatre.store.undelivered(topic) == []
         assert max(Counter(handled).values()) <= 3

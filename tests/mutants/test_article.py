@@ -16,7 +16,9 @@ from tests.mutants.spoilt import Mutant, is_caught
 
 CONFORMANCE = "conformance/test_conformance.py"
 LEASES = "sql/queries/leases.sql"
+WRITER = "capabilities/test_writer.py"
 OPERATIONS = "sql/queries/operations.sql"
+OUTBOX = "sql/queries/outbox.sql"
 
 
 class Mistake(NamedTuple):
@@ -107,6 +109,16 @@ MISTAKES = {
         "crash/test_commit_unknown.py",
         "not nothing",
     ),
+    "an operation whose COMMIT has no answer counts as failed": Mistake(
+        Mutant("_sync/once.py", "if not self._came_through(claim):", "if True:"),
+        "crash/test_operations.py",
+        "took_place",
+    ),
+    "a message that is given up by whoever comes": Mistake(
+        Mutant(OUTBOX, "AND owner = :owner AND token = :token", "", "-- name: outbox.failed"),
+        "capabilities/test_outbox.py",
+        "fails_too_late and (memory-sync or sync-memory)",
+    ),
     "one high-water mark": Mistake(
         Mutant("programs/coverage.py", "if end < until_us\n", "if False\n", "def plan("),
         CONFORMANCE,
@@ -194,6 +206,44 @@ MISTAKES = {
         Mutant("codec.py", "if raw_bytes > max_raw_bytes:", "if False:"),
         "unit/test_codec.py",
         "not nothing",
+    ),
+    "the batch that drops one too many": Mistake(
+        Mutant(
+            "writer_core.py",
+            "            self._batch[line.popleft()] = None\n",
+            "            taken = line.popleft()\n"
+            "            if len(self._batch) + 1 < self._batch_items:\n"
+            "                self._batch[taken] = None\n"
+            "            else:\n"
+            "                break\n",
+        ),
+        WRITER,
+        "101st and sync-memory-async",
+    ),
+    "acknowledged when it is queued": Mistake(
+        Mutant(
+            "_sync/writer.py",
+            "return self._returned(entry)\n",
+            "return None\n",
+        ),
+        WRITER,
+        "sync_returns and sync-memory",
+    ),
+    "queued again behind newer ones": Mistake(
+        Mutant(
+            "writer_core.py",
+            "entries = self._still_wanted(entries)\n",
+            "self._waiting.extend(entries)\n"
+            "                self._batch.clear()\n"
+            "                return\n",
+        ),
+        WRITER,
+        "older_state and sync-memory",
+    ),
+    "a batch whose COMMIT went unanswered is saved again": Mistake(
+        Mutant("writer_core.py", "if written is None or not self._came_through", "if True or"),
+        WRITER,
+        "saved_once and sync-memory",
     ),
     "efficiency is what was skipped": Mistake(
         Mutant("health.py", "return processed / seen", "return self.skipped / seen"),

@@ -63,6 +63,23 @@ def loop(store: belaypin.Store) -> None:
                         assert_type(tx.kind(post), str)
                         assert_type(tx.idempotency_key(post), str)
                         insert(tx, post["id"])
+                        with tx.attempt(post, payload={"id": 1}) as trial:
+                            assert_type(trial, belaypin.Trial)
+                        assert_type(trial.failed, bool)
+                        assert_type(trial.error, Exception | None)
+                    assert_type(tx.failed, list[Any])
+
+
+def failing(store: belaypin.Store, lease: belaypin.Lease) -> None:
+    policy = belaypin.Retry(max_attempts=3, backoff="1s", retry_on=(OSError,), isolate_after=None)
+    assert_type(policy.delay_us(1, chance=0.5), int | None)
+    for window in lease.windows("posts", since="30d", retry=policy):
+        assert_type(window.is_retry, bool)
+    assert_type(store.failures("social", status="waiting"), list[belaypin.Failure])
+    assert_type(store.failure(7), belaypin.Failure | None)
+    assert_type(store.replay("social", error="OSError"), int)
+    assert_type(store.skip(failure_id=7, item_id="post-1"), int)
+    assert_type(store.quarantine(("social", "user:7", "posts"), 7, "why"), int)
 
 
 def changes(lease: belaypin.Lease) -> None:
@@ -112,7 +129,36 @@ def operations(store: belaypin.Store) -> None:
         assert_type(op.attempt, int)
         if op:
             insert(op.tx, 7)
+            assert_type(op.tx.send("mail", {"to": 7}, key="invoice:7"), bool)
             op.result = {"lines": 3}
+        assert_type(op.result_expired, bool)
+    operation = store.operation("invoice:7")
+    assert_type(operation, belaypin.Operation | None)
+    if operation is not None:
+        assert_type(operation.duration, timedelta)
+        assert_type(operation.attempts, tuple[belaypin.Attempt, ...])
+        assert_type(operation.attempts[0].duration, timedelta | None)
+    assert_type(store.drop_expired_results(), int)
+
+    @store.idempotent("charge:{invoice}", result_ttl="30d", request=False)
+    def charge(invoice: int, *, op: belaypin.Once | None = None) -> str:
+        return f"receipt {invoice}"
+
+    assert_type(charge(7), str)
+    charge("7")  # type: ignore[arg-type]
+
+
+def messages(store: belaypin.Store) -> None:
+    def handler(message: belaypin.Message) -> None:
+        assert_type(message.key, str)
+        assert_type(message.attempt, int)
+
+    retry = belaypin.Retry(max_attempts=3, backoff="1s")
+    assert_type(store.deliver("mail", handler, retry=retry, wait_s="1m"), belaypin.Delivery)
+    assert_type(store.undelivered("mail"), list[belaypin.Message])
+    assert_type(store.redeliver("mail", "invoice:7"), bool)
+    assert_type(store.drop_delivered(older_than="30d"), int)
+    assert_type(store.send("mail", {"to": 7}, key="invoice:8"), bool)
 
 
 def records(store: belaypin.Store) -> None:
@@ -177,6 +223,19 @@ async def asynchronous(lease: belaypin.AsyncLease) -> None:
             async with page.commit() as tx:
                 assert_type(tx, belaypin.AsyncCommit)
                 assert_type(await tx.fresh(page.items, key="id"), list[Any])
+                async with tx.attempt(page.items[0]) as trial:
+                    assert_type(trial, belaypin.AsyncTrial)
+
+
+async def asynchronous_operations(store: belaypin.AsyncStore) -> None:
+    @store.idempotent("charge:{invoice}")
+    async def charge(invoice: int) -> str:
+        return f"receipt {invoice}"
+
+    assert_type(await charge(7), str)
+    assert_type(await store.operation("charge:7"), belaypin.Operation | None)
+    async with store.once("invoice:7") as op:
+        assert_type(await op.tx.send("mail", {"to": 7}, key="invoice:7"), bool)
 
 
 async def fetch(cursor: Any) -> tuple[list[dict[str, int]], None]:

@@ -102,7 +102,7 @@ class AsyncCommit(AsyncWork):
             prints = list(map(item_fingerprinter(content), batch))
         picking, membership = self._selection, self._stream.membership
         unknown = picking.unknown(membership, ids)
-        is_retry = bool(self._course.retried)
+        is_retry, kills = bool(self._course.retried), 0
         if unknown or self._stream.row is None or prints is not None or is_retry:
             kills = await self._kills(ids)
             # Only under the stream's lock is it certain that nobody else has committed them, or
@@ -111,16 +111,16 @@ class AsyncCommit(AsyncWork):
             if not membership.is_exact(ids):
                 await self._run(pages.resolve(self._stream, ids, with_content=prints is not None))
                 unknown = picking.unknown(membership, ids)
-            if kills:
-                self._failures.put_aside[id_text(ids[0])] = suspects.killed(
-                    kills, batch[0], self._failures, self._now_us
-                )
         row = self._stream.row
-        if row is None or not (row.failures or self._failures.put_aside):
+        if row is None or not (row.failures or self._failures.put_aside or kills):
             return picking.pick(membership, batch, ids, prints, unknown)
         withheld = await self._withheld(row, batch, ids, prints)
         picked = picking.pick(membership, batch, ids, prints, unknown, withheld)
         self._failures.settle({*ids} - picking.entries.keys() - withheld)
+        if kills and picked:
+            self._failures.add_killer(id_text(ids[0]), kills, batch[0], self._now_us)
+            picking.drop(picked[0])
+            return []
         return picked
 
     def attempt(self, item: Any, *, payload: Any = None) -> AsyncTrial:

@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 from belaypin._async.tenure import AsyncTenure
 from belaypin.errors import UsageError
 from belaypin.failure import print_of
-from belaypin.programs import suspects
-from belaypin.programs.courses import WindowCourse
+from belaypin.keys import Key
+from belaypin.programs import failures, suspects
+from belaypin.programs.courses import Handling, WindowCourse
 from belaypin.programs.failures import Failures
-from belaypin.programs.pages import Stream
+from belaypin.programs.pages import Stream, StreamRow
 from belaypin.programs.suspects import Watch
+from belaypin.retry import Retry
 
-__all__ = ["AsyncIsolation", "Part"]
+__all__ = ["AsyncIsolation", "Part", "prepared"]
 
 
 class Part(NamedTuple):
@@ -85,3 +87,17 @@ def _name(item: Any) -> str | None:
         return print_of(item)
     except UsageError:
         return None
+
+
+async def prepared(
+    tenure: AsyncTenure, watches: dict[Key, Watch], key: Key, row: StreamRow, retry: Retry
+) -> Handling:
+    """What the windows of a stream must know; who follows a dead worker keeps a watch on it."""
+    fence, unnamed = tenure.fence(), set[str]()
+    if row.failures:
+        async with tenure.open_transaction(write=False) as transaction:
+            unnamed = await transaction.run(failures.unnamed(row.key_id, row.generation))
+    if fence.deaths and retry.isolate_after is not None and key not in watches:
+        async with tenure.open_transaction() as transaction:
+            watches[key] = await transaction.run(suspects.begin(fence, key, retry))
+    return Handling(retry, watches.get(key), unnamed)

@@ -207,7 +207,9 @@ class AsyncStore(
         from belaypin._async.checks import AsyncChecks
         from belaypin.cache import Cache
 
-        secret = await self._run(facts.secret(unique_id()))
+        secret = await self._run(facts.secret(), write=False)
+        if secret is None:
+            secret = await self._run(facts.make_secret(unique_id()))
         self._checks = AsyncChecks(Cache(url, self._epoch, secret), self._run)
 
     async def _committed(self, key: Key, ids: Sequence[ItemId]) -> Collection[ItemId]:

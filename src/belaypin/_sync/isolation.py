@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 from belaypin._sync.tenure import Tenure
 from belaypin.errors import UsageError
 from belaypin.failure import print_of
-from belaypin.programs import suspects
-from belaypin.programs.courses import WindowCourse
+from belaypin.keys import Key
+from belaypin.programs import failures, suspects
+from belaypin.programs.courses import Handling, WindowCourse
 from belaypin.programs.failures import Failures
-from belaypin.programs.pages import Stream
+from belaypin.programs.pages import Stream, StreamRow
 from belaypin.programs.suspects import Watch
+from belaypin.retry import Retry
 
-__all__ = ["Isolation", "Part"]
+__all__ = ["Isolation", "Part", "prepared"]
 
 
 class Part(NamedTuple):
@@ -86,3 +88,17 @@ def _name(item: Any) -> str | None:
         return print_of(item)
     except UsageError:
         return None
+
+
+def prepared(
+    tenure: Tenure, watches: dict[Key, Watch], key: Key, row: StreamRow, retry: Retry
+) -> Handling:
+    """What the windows of a stream must know; who follows a dead worker keeps a watch on it."""
+    fence, unnamed = tenure.fence(), set[str]()
+    if row.failures:
+        with tenure.open_transaction(write=False) as transaction:
+            unnamed = transaction.run(failures.unnamed(row.key_id, row.generation))
+    if fence.deaths and retry.isolate_after is not None and key not in watches:
+        with tenure.open_transaction() as transaction:
+            watches[key] = transaction.run(suspects.begin(fence, key, retry))
+    return Handling(retry, watches.get(key), unnamed)

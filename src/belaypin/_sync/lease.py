@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 from belaypin import intervals
 from belaypin._sync.change import Change
+from belaypin._sync.isolation import prepared
 from belaypin._sync.live import Live
 from belaypin._sync.tenure import Tenure
 from belaypin._sync.window import RetryWindow, Window
@@ -27,7 +28,7 @@ from belaypin.processors import check_processor
 from belaypin.programs import checkpoints, components, coverage, failures, leases, pages, suspects
 from belaypin.programs.checkpoints import Offer
 from belaypin.programs.components import Attached, Components
-from belaypin.programs.courses import PLAIN, Handling, WindowCourse
+from belaypin.programs.courses import PLAIN, WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
 from belaypin.programs.suspects import Watch
@@ -192,7 +193,7 @@ class Lease(AbstractContextManager["Lease"]):
         until_us = settled_us if until is None else min(to_us(until, "until"), settled_us)
         is_open = until is None
         stored = row.open_windows().get(self.role)
-        handling = self._handling(opened, row, retry)
+        handling = prepared(self._tenure, self._watches, opened.key, row, retry)
         if row.failures and self._has_due(row):
             asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)
             course = WindowCourse(opened.key, asked, stored, at, handling)
@@ -368,17 +369,6 @@ class Lease(AbstractContextManager["Lease"]):
                 kept = transaction.run(failures.holes(row.key_id, row.generation))
                 done = intervals.normalise([*done, *kept])
             return row, done
-
-    def _handling(self, stream: Stream, row: StreamRow, retry: Retry) -> Handling:
-        fence, unnamed = self._fence(), set[str]()
-        if row.failures:
-            with self._backend.transaction(write=False) as transaction:
-                unnamed = transaction.run(failures.unnamed(row.key_id, row.generation))
-        if fence.deaths and retry.isolate_after is not None and stream.key not in self._watches:
-            with self._backend.transaction() as transaction:
-                begun = transaction.run(suspects.begin(fence, stream.key, retry))
-            self._watches[stream.key] = begun
-        return Handling(retry, self._watches.get(stream.key), unnamed)
 
     def _has_due(self, row: StreamRow) -> bool:
         with self._backend.transaction(write=False) as transaction:

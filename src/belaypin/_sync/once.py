@@ -50,7 +50,6 @@ class Once(AbstractContextManager["Once"]):
         ttl_us: int,
         wait_us: int,
         result_ttl_us: int | None = None,
-        result_type: Any = object,
     ) -> None:
         self.operation_id = operation_id
         self.result: Any = None
@@ -64,7 +63,7 @@ class Once(AbstractContextManager["Once"]):
         self._ttl_us = ttl_us
         self._wait_us = wait_us
         self._result_ttl_us = result_ttl_us
-        self._result_type = result_type
+        self._result_type: Any = object
         self._claim: Claim | None = None
         self._beat: Beat | None = None
         self._work = _OnceWork(open_transaction, self)

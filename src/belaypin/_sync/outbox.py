@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from belaypin._sync.resolve import resolved
-from belaypin.backends.base import Transaction
 from belaypin.clock import jitter, monotonic_s, sleep_s, unique_id
 from belaypin.codec import decode_frame, load_state
 from belaypin.errors import BelaypinError, UsageError
-from belaypin.fields import describe
-from belaypin.heartbeat import Heartbeat
+from belaypin.fields import check_count
+from belaypin.heartbeat import Beat, Heartbeat
 from belaypin.message import Delivery, Message
 from belaypin.mishaps import Mishap
 from belaypin.process import owner_name
@@ -40,9 +39,10 @@ class Outbox(ABC):
 
     _heartbeat: Heartbeat
 
+    @property
     @abstractmethod
-    def _open(self, *, write: bool = True) -> AbstractContextManager[Transaction]:
-        """Open a transaction."""
+    def _actor(self) -> str:
+        """Who acts, as the audit names them."""
 
     @abstractmethod
     def _run(self, program: Program[T], *, write: bool = True) -> T:
@@ -71,8 +71,7 @@ class Outbox(ABC):
         ``wait_s`` have passed without a message, or after ``max_messages``.
         """
         outbox.check_name(topic, "topic")
-        if max_messages is not None and (type(max_messages) is not int or max_messages < 0):
-            raise UsageError(f"max_messages is a number, 0 or more, not {describe(max_messages)}.")
+        check_count("max_messages", max_messages, at_least=0)
         ttl_us = duration_us(ttl_s, "ttl_s")
         if ttl_us < _MIN_TTL_US:
             raise UsageError("ttl_s must be at least 0.05: a heartbeat has to fit in three times.")
@@ -86,6 +85,8 @@ class Outbox(ABC):
 
         By their ids; go on with ``after`` the last one's. A payload that can't be read is None.
         """
+        check_count("after", after, at_least=0)
+        check_count("limit", limit, at_least=1)
         if topic is not None:
             outbox.check_name(topic, "topic")
         rows = self._run(outbox.undelivered(topic, after, limit), write=False)
@@ -94,11 +95,11 @@ class Outbox(ABC):
     def redeliver(self, topic: str, key: str) -> bool:
         """Try a message again that is quarantined, or waits for its next attempt, from the start.
 
-        False if there is none: it was delivered, dropped, or never sent.
+        False if there is none: it was delivered, dropped, or never sent. Noted in the audit.
         """
         outbox.check_name(topic, "topic")
         outbox.check_name(key, "key")
-        return self._run(outbox.redeliver(topic, key))
+        return self._run(outbox.redeliver(self._actor, topic, key))
 
     def drop_delivered(self, *, older_than: Duration) -> int:
         """Drop messages that were delivered longer ago than ``older_than``; returns how many.
@@ -114,6 +115,13 @@ class Outbox(ABC):
         return total
 
 
+class _Ending(NamedTuple):
+    """How an attempt has ended; it is written together with the next claim."""
+
+    outcome: str
+    program: Program[bool]
+
+
 class _Delivering:
     """One worker's run over a topic."""
 
@@ -127,79 +135,87 @@ class _Delivering:
         self._retry = retry
         self._owner = owner_name(unique_id())
         self._after = 0
+        self._ending: _Ending | None = None
+        self._beat: Beat | None = None
         self._counts = dict.fromkeys(Delivery.__struct_fields__, 0)
 
     def run(self, max_messages: int | None, wait_s: float) -> Delivery:
-        handled = 0
+        left = math.inf if max_messages is None else max_messages
         until_s = monotonic_s() + wait_s
-        while max_messages is None or handled < max_messages:
-            claimed = self._next()
-            if claimed is not None:
-                self._counts[self._handle(claimed)] += 1
-                handled += 1
-                until_s = monotonic_s() + wait_s
-                continue
-            left_s = until_s - monotonic_s()
-            if left_s <= 0:
-                break
-            pause_s = min(jitter(*_POLL_S), left_s)
-            sleep_s(pause_s)
-        return Delivery(**self._counts)
+        try:
+            while True:
+                row = self._turn(claims=left > 0)
+                if row is not None:
+                    left -= 1
+                    self._handle(row)
+                    until_s = monotonic_s() + wait_s
+                    continue
+                left_s = until_s - monotonic_s()
+                if left <= 0 or left_s <= 0:
+                    return Delivery(**self._counts)
+                pause_s = min(jitter(*_POLL_S), left_s)
+                sleep_s(pause_s)
+        finally:
+            self._stop_renewing()
 
-    def _next(self) -> ClaimedRow | None:
-        """Claim the next message in order; behind the last one, begin at the front again."""
-        found = self._claim(self._after)
-        if found is None and self._after:
-            found = self._claim(0)
+    def _turn(self, *, claims: bool) -> ClaimedRow | None:
+        """Write how the last attempt has ended, and claim the next message, in order."""
+        ending, self._ending = self._ending, None
+        program = None if ending is None else ending.program
+        after = self._after if claims else None
+        is_ours, found = self._store._run(
+            outbox.turn(program, self._topic, self._owner, self._ttl_us, after)
+        )
+        self._stop_renewing()
+        if ending is not None:
+            self._counts[ending.outcome if is_ours else "taken_over"] += 1
         self._after = found.claim.message_id if found is not None else 0
         return found
 
-    def _claim(self, after: int) -> ClaimedRow | None:
-        return self._store._run(outbox.claim(self._topic, self._owner, self._ttl_us, after))
-
-    def _handle(self, row: ClaimedRow) -> str:
-        """Have one attempt at a message; returns what became of it."""
-        beat = self._store._heartbeat.add(
+    def _handle(self, row: ClaimedRow) -> None:
+        """Have one attempt at a message. Raises what is not the message's own failure."""
+        self._beat = self._store._heartbeat.add(
             lambda: outbox.renew(row.claim), lambda: None, self._ttl_us / 1_000_000
         )
+        message = self._message(row)
+        if message is None:
+            return
         try:
-            return self._attempt(row)
-        finally:
-            self._store._heartbeat.remove(beat)
+            resolved(self._handler(message))
+        except Exception as error:
+            self._failed(row, Mishap.of(error).error, self._delay_us(row, error))
+            if not self._retry.covers(error):
+                self._turn(claims=False)
+                raise
+        except BaseException as stop:  # to be cancelled or interrupted is no failure of the message
+            self._give_back(row, stop)
+            raise
+        else:
+            self._ending = _Ending("delivered", outbox.delivered(row.claim))
 
-    def _attempt(self, row: ClaimedRow) -> str:
+    def _message(self, row: ClaimedRow) -> Message | None:
+        """What to hand to the handler; None for what has failed without it."""
         if row.attempt > 1 and self._retry.delay_us(row.attempt - 1, 0.5) is None:
             error = (
                 f"{row.attempt - 1} attempts were begun, which is all there may be: in the last "
                 f"one the worker died or stood still, or more were allowed then."
             )
-            return self._failed(row, error, None)
+            self._failed(row, error, None)
+            return None
         try:
-            message = _message(row, self._topic)
+            return _message(row, self._topic)
         except BelaypinError as damage:
-            return self._failed(row, Mishap.of(damage).error, None)
-        try:
-            resolved(self._handler(message))
-        except Exception as error:
-            outcome = self._failed(row, Mishap.of(error).error, self._delay_us(row, error))
-            if not self._retry.covers(error):
-                raise
-            return outcome
-        except BaseException as stop:  # to be cancelled or interrupted is no failure of the message
-            self._give_back(row, stop)
-            raise
-        is_ours = self._store._run(outbox.delivered(row.claim))
-        return "delivered" if is_ours else "taken_over"
+            self._failed(row, Mishap.of(damage).error, None)
+            return None
 
     def _delay_us(self, row: ClaimedRow, error: Exception) -> int | None:
         if self._retry.gives_up(error):
             return None
         return self._retry.delay_us(row.attempt, jitter(0, 1))
 
-    def _failed(self, row: ClaimedRow, error: str, delay_us: int | None) -> str:
-        if not self._store._run(outbox.failed(row.claim, error, delay_us)):
-            return "taken_over"
-        return "quarantined" if delay_us is None else "failed"
+    def _failed(self, row: ClaimedRow, error: str, delay_us: int | None) -> None:
+        outcome = "quarantined" if delay_us is None else "failed"
+        self._ending = _Ending(outcome, outbox.failed(row.claim, error, delay_us))
 
     def _give_back(self, row: ClaimedRow, stop: BaseException) -> None:
         try:
@@ -207,6 +223,11 @@ class _Delivering:
         except BelaypinError as second:
             # Then it is free when its time is up. What stopped the work goes first.
             stop.add_note(f"and the message {row.key!r} could not be given back: {second}")
+
+    def _stop_renewing(self) -> None:
+        beat, self._beat = self._beat, None
+        if beat is not None:
+            self._store._heartbeat.remove(beat)
 
 
 def _message(row: ClaimedRow, topic: str) -> Message:

@@ -205,7 +205,9 @@ class Store(
         from belaypin._sync.checks import Checks
         from belaypin.cache import Cache
 
-        secret = self._run(facts.secret(unique_id()))
+        secret = self._run(facts.secret(), write=False)
+        if secret is None:
+            secret = self._run(facts.make_secret(unique_id()))
         self._checks = Checks(Cache(url, self._epoch, secret), self._run)
 
     def _committed(self, key: Key, ids: Sequence[ItemId]) -> Collection[ItemId]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from belaypin.explanation import Explanation, Placed
+from belaypin.failure import id_text
 from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import checkpoints, ledger
+from belaypin.programs import checkpoints, failures, ledger
 from belaypin.revisions import parts
 from belaypin.segments import order_key
 from belaypin.times import from_us
@@ -20,6 +21,18 @@ def of_item(key: Key, item_id: ItemId) -> Program[Explanation]:
     if row is None:
         return Explanation(key=key, item_id=item_id, verdict="process", reason="new")
     placed = yield from _find(row.key_id, row.generation, item_id)
+    aside = yield from failures.among(row.key_id, row.generation, [id_text(item_id)])
+    if aside:
+        return Explanation(
+            key=key,
+            item_id=item_id,
+            verdict="process" if aside[0].may_be_tried(row.now_us, None) else "skip",
+            reason=aside[0].status,
+            generation=row.generation,
+            processor=row.processor,
+            placed=placed,
+            failure_id=aside[0].failure_id,
+        )
     is_present = placed is not None and placed.generation == row.generation
     return Explanation(
         key=key,

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from belaypin.ids import ItemId
 from belaypin.keys import Key
-from belaypin.program import Program, SqlValue, Statement
+from belaypin.program import Program, Statement
 from belaypin.programs import ledger
 from belaypin.programs.checkpoints import named
 from belaypin.segments import order_key
 
-__all__ = ["Found", "Proof", "Standing", "find", "secret", "standing"]
+__all__ = ["Found", "Proof", "Standing", "find", "make_secret", "secret", "standing"]
 
 _ANY_SEQ = (0, 2**63 - 1)
 
@@ -84,14 +84,17 @@ def find(
     return Found(stands, found)
 
 
-def secret(fresh: str) -> Program[str]:
-    """What facts in a cache are sealed with; ``fresh`` it is if the store has none yet."""
-    name: dict[str, SqlValue] = {"name": "cache_secret"}
-    rows = yield Statement("meta.read", name)
-    if not rows:
-        yield Statement("meta.insert", {**name, "value": fresh})
-        rows = yield Statement("meta.read", name)
-    kept: str = rows[0][0]
+def secret() -> Program[str | None]:
+    """What facts in a cache are sealed with, if the store has that already."""
+    rows = yield Statement("meta.read", {"name": "cache_secret"})
+    return rows[0][0] if rows else None
+
+
+def make_secret(fresh: str) -> Program[str]:
+    """``fresh``, unless another process has just made the secret."""
+    yield Statement("meta.insert", {"name": "cache_secret", "value": fresh})
+    kept = yield from secret()
+    assert kept is not None
     return kept
 
 

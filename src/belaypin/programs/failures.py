@@ -145,6 +145,16 @@ class Failures:
             dump_item(item if payload is None else payload),
         )
 
+    def add_killer(self, item_id: str, kills: int, item: Any, now_us: int) -> None:
+        """Quarantine an item that killed its workers."""
+        error = (
+            f"Killed: {kills} workers died, one after the other, with this item alone in hand. The "
+            f"dead don't tell why: look at the payload, and at the system's log."
+        )
+        self.put_aside[item_id] = Failed(
+            self.event_us_of(item), "quarantined", kills, now_us, error, "", None, dump_item(item)
+        )
+
     def withhold(
         self, found: Mapping[ItemId, tuple[Any, bytes | None]], now_us: int
     ) -> set[ItemId]:

@@ -9,6 +9,7 @@ from belaypin.errors import UsageError
 from belaypin.fields import describe
 from belaypin.ids import check_new_ids
 from belaypin.program import Program, Statement
+from belaypin.programs import audit
 
 __all__ = [
     "ClaimedRow",
@@ -25,6 +26,7 @@ __all__ = [
     "redeliver",
     "renew",
     "send",
+    "turn",
     "undelivered",
 ]
 
@@ -90,6 +92,23 @@ def _send(topic: str, key: str, payload: bytes) -> Program[bool]:
     return bool(rows)
 
 
+def turn(
+    ending: Program[bool] | None, topic: str, owner: str, ttl_us: int, after: int | None
+) -> Program[tuple[bool, ClaimedRow | None]]:
+    """End one message and claim the next: one COMMIT for both.
+
+    ``ending`` is `delivered`, `failed` or `give_back`; the first value returned is what it says.
+    Without ``after`` nothing is claimed. Behind the last message it begins at the front again.
+    """
+    is_ours = (yield from ending) if ending is not None else False
+    found = None
+    if after is not None:
+        found = yield from claim(topic, owner, ttl_us, after)
+        if found is None and after:
+            found = yield from claim(topic, owner, ttl_us, 0)
+    return is_ours, found
+
+
 def claim(topic: str, owner: str, ttl_us: int, after: int) -> Program[ClaimedRow | None]:
     """Claim the first message behind ``after`` that is due. Workers who ask at once get one each."""
     rows = yield Statement(
@@ -145,9 +164,11 @@ def page(after: int) -> Program[list[StoredRow]]:
     return [StoredRow(*row) for row in rows]
 
 
-def redeliver(topic: str, key: str) -> Program[bool]:
+def redeliver(actor: str, topic: str, key: str) -> Program[bool]:
     """Make a message due at once, its attempts forgotten; False if it waits nowhere."""
     rows = yield Statement("outbox.redeliver", {"topic": topic, "message_key": key})
+    if rows:
+        yield from audit.note(actor, "redeliver", None, {"topic": topic, "key": key})
     return bool(rows)
 
 

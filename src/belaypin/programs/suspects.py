@@ -12,17 +12,16 @@ from typing import Any
 
 import msgspec
 
-from belaypin.failure import dump_item
 from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import checkpoints, failures, leases, pages
-from belaypin.programs.failures import Failed, Failures
+from belaypin.programs.failures import Failures
 from belaypin.programs.leases import Fence
 from belaypin.programs.pages import Stream
 from belaypin.retry import Retry
 
-__all__ = ["Watch", "begin", "calm", "clear", "give_up", "killed", "mark"]
+__all__ = ["Watch", "begin", "calm", "clear", "give_up", "mark"]
 
 CAREFUL_PAGES = 64
 """After so many pages that did not kill, a follower of the dead stops writing down each one."""
@@ -174,21 +173,11 @@ def give_up(
     row = yield from pages.begin(fence, stream)
     for standing in (yield from failures.among(row.key_id, row.generation, [known])):
         changes.standing[known] = standing
-    changes.put_aside[known] = killed(watch.kills_of(name), item, changes, row.now_us)
+    changes.add_killer(known, watch.kills_of(name), item, row.now_us)
     entries: dict[ItemId, bytes | None] = {}
     yield from failures.save(row.key_id, row.generation, fence.token, changes, entries)
     watch.forget(name, known)
     yield watch.marked()
-
-
-def killed(kills: int, item: Any, changes: Failures, now_us: int) -> Failed:
-    """What is kept of an item that killed its workers."""
-    error = (
-        f"Killed: {kills} workers died, one after the other, with this item alone in hand. "
-        f"Nothing else is known, as the dead don't tell: look at the payload and the system's log."
-    )
-    event_us = changes.event_us_of(item)
-    return Failed(event_us, "quarantined", kills, now_us, error, "", None, dump_item(item))
 
 
 def clear(fence: Fence) -> Program[None]:

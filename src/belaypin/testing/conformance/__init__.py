@@ -46,6 +46,7 @@ SUBJECTS = (
     "content",
     "changes",
     "operations",
+    "messages",
     "states",
     "coverage",
     "live",

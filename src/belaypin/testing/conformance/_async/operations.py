@@ -59,6 +59,44 @@ async def check_a_failure_is_recorded_and_run_again(place: AsyncPlace) -> None:
     assert effects(place) == ["ran"]
 
 
+async def check_every_attempt_is_told(place: AsyncPlace) -> None:
+    clock = FakeClock()
+    store = await opened(place, clock=clock)
+    assert await store.operation("op") is None
+    with raises(ZeroDivisionError):
+        async with store.once("op"):
+            raise ZeroDivisionError("no luck")
+    stale = store.once("op", ttl_s=30)
+    await stale.__aenter__()
+    clock.advance("31s")
+    assert await _once(store, "op", {"a": 1}) == {"a": 1}
+    found = await store.operation("op")
+    assert found is not None
+    assert (found.status, found.result, found.error) == ("done", {"a": 1}, None)
+    assert [attempt.outcome for attempt in found.attempts] == ["failed", "lost", "done"]
+    failed, lost, _ = found.attempts
+    assert failed.error == "ZeroDivisionError: no luck"
+    assert "no luck" in str(failed.traceback)
+    assert str(lost.duration) == "0:00:31"
+    with raises(Fenced):
+        await stale.__aexit__(None, None, None)
+
+
+async def check_a_result_expires_and_the_fact_stays(place: AsyncPlace) -> None:
+    clock = FakeClock()
+    store = await opened(place, clock=clock)
+    assert await _once(store, "op", "secret", result_ttl="1h") == "secret"
+    clock.advance("59m")
+    assert await _once(store, "op", "again") == "secret"
+    clock.advance("1m")
+    for dropped in (1, 0):
+        with unchanged(place):
+            async with store.once("op") as op:
+                assert (bool(op), op.result, op.result_expired) == (False, None, True)
+        assert await store.drop_expired_results() == dropped
+    assert effects(place) == ["ran"]
+
+
 async def check_statements_that_fail_fail_the_operation(place: AsyncPlace) -> None:
     store = await opened(place)
     with raises(SqlError, "no_such_table"):

@@ -60,6 +60,44 @@ def check_a_failure_is_recorded_and_run_again(place: Place) -> None:
     assert effects(place) == ["ran"]
 
 
+def check_every_attempt_is_told(place: Place) -> None:
+    clock = FakeClock()
+    store = opened(place, clock=clock)
+    assert store.operation("op") is None
+    with raises(ZeroDivisionError):
+        with store.once("op"):
+            raise ZeroDivisionError("no luck")
+    stale = store.once("op", ttl_s=30)
+    stale.__enter__()
+    clock.advance("31s")
+    assert _once(store, "op", {"a": 1}) == {"a": 1}
+    found = store.operation("op")
+    assert found is not None
+    assert (found.status, found.result, found.error) == ("done", {"a": 1}, None)
+    assert [attempt.outcome for attempt in found.attempts] == ["failed", "lost", "done"]
+    failed, lost, _ = found.attempts
+    assert failed.error == "ZeroDivisionError: no luck"
+    assert "no luck" in str(failed.traceback)
+    assert str(lost.duration) == "0:00:31"
+    with raises(Fenced):
+        stale.__exit__(None, None, None)
+
+
+def check_a_result_expires_and_the_fact_stays(place: Place) -> None:
+    clock = FakeClock()
+    store = opened(place, clock=clock)
+    assert _once(store, "op", "secret", result_ttl="1h") == "secret"
+    clock.advance("59m")
+    assert _once(store, "op", "again") == "secret"
+    clock.advance("1m")
+    for dropped in (1, 0):
+        with unchanged(place):
+            with store.once("op") as op:
+                assert (bool(op), op.result, op.result_expired) == (False, None, True)
+        assert store.drop_expired_results() == dropped
+    assert effects(place) == ["ran"]
+
+
 def check_statements_that_fail_fail_the_operation(place: Place) -> None:
     store = opened(place)
     with raises(SqlError, "no_such_table"):

@@ -67,6 +67,20 @@ async def test_a_reset_forgets_what_had_failed(site: Site) -> None:
     await work.sound()
 
 
+async def test_an_item_withheld_since_is_taken_back(site: Site) -> None:
+    store = await site.open()
+    await store.quarantine(KEY, 7, "looks odd")
+    await store.savepoint(KEY[:2], "one")
+    await store.quarantine(KEY, 8, "odd as well")
+    await store.rewind(KEY[:2], to="one")
+    assert await failed(store) == [7]
+    assert len((await store.reset(KEY)).streams) == 1
+    assert await failed(store) == []
+    await store.rewind(KEY, to="one")
+    assert await failed(store) == [7]
+    assert (await store.verify()).ok
+
+
 async def test_a_fork_has_its_own_failed_items(site: Site) -> None:
     work = await failing(site)
     copy = ("shop", "copy", "posts")

@@ -201,13 +201,17 @@ def _is_there(row: HeldRow, stood: _Stood, covered: Intervals) -> bool:
     """Whether nothing was done since, so that there is nothing to take back."""
     if stood.version is None:
         return row.is_blank and not covered
-    moves = (row.generation, row.commits, row.version, row.skipped, row.last_seen_us)
+    moves = (
+        *(row.generation, row.commits, row.version),
+        *(row.skipped, row.last_seen_us, row.failures),
+    )
     is_same = (stood.standing, stood.schema_version) == (moves, row.schema_version)
     return is_same and stood.covered == (*covered,)
 
 
 def _stood(where: dict[str, Any]) -> Program[_Stood]:
-    rows = yield Statement("savepoint.stood", where)
+    failed_at = savepoints.failed_at(where["savepoint_id"])
+    rows = yield Statement("savepoint.stood", {**where, "failed_at": failed_at})
     if not rows:
         return _Stood()
     items, version, schema_version, is_lost, *standing = rows[0]

@@ -70,13 +70,14 @@ class HeldRow(NamedTuple):
     schema_version: int
     content_hash: str | None
     last_seen_us: int | None
+    failures: int
     has_state: int
     now_us: int
 
     @property
     def is_blank(self) -> bool:
         """Whether nothing is known there that a reset would forget, its coverage aside."""
-        kept = (self.items, self.has_state, self.content_hash is not None)
+        kept = (self.items, self.failures, self.has_state, self.content_hash is not None)
         return not any(kept) and self.progress == "{}"
 
 

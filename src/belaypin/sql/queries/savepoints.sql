@@ -28,7 +28,7 @@ WHERE expires_us <> 0
 
 -- name: travel.rows
 SELECT key_id, stream, generation, commits, head_seq, progress, items, skipped, version, schema_version,
-       content_hash, last_seen_us, CASE WHEN state IS NULL THEN 0 ELSE 1 END AS has_state, {now_us} AS now_us
+       content_hash, last_seen_us, failures, CASE WHEN state IS NULL THEN 0 ELSE 1 END AS has_state, {now_us} AS now_us
 FROM belaypin_checkpoint
 WHERE pipeline = :pipeline AND entity = :entity AND stream >= :stream AND stream <= :last_stream
 ORDER BY key_id
@@ -180,7 +180,9 @@ SELECT items, version, schema_version,
            WHERE h.key_id = belaypin_savepoint_key.key_id AND h.version = belaypin_savepoint_key.version
              AND h.schema_version = belaypin_savepoint_key.schema_version AND h.is_damaged = 0)
        THEN 1 ELSE 0 END AS is_lost,
-       at_generation, at_commits, at_version, skipped, last_seen_us
+       at_generation, at_commits, at_version, skipped, last_seen_us,
+       (SELECT COUNT(*) FROM belaypin_failure AS f
+        WHERE f.key_id = belaypin_savepoint_key.key_id AND f.generation = :failed_at) AS failures
 FROM belaypin_savepoint_key
 WHERE key_id = :key_id AND savepoint_id = :savepoint_id;
 

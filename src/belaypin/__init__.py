@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from belaypin._sync.work import Work
     from belaypin._sync.writer import Writer
     from belaypin.backends.base import AsyncBackend, Backend, Result
+    from belaypin.compaction import CompactReport
     from belaypin.explanation import Explanation, Placed
     from belaypin.failure import Failure
     from belaypin.health import Health
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
         UpcastReport,
     )
     from belaypin.reports import Finding, Report
+    from belaypin.retention import Dropped, GcReport, Retention
     from belaypin.writer_reports import LossBound, WriterFailure, WriterReport
 
 __all__ = [
@@ -109,16 +111,19 @@ __all__ = [
     "Checkpointable",
     "Clock",
     "Commit",
+    "CompactReport",
     "CorruptRecord",
     "Delivery",
     "DictionaryReport",
     "Difference",
+    "Dropped",
     "Explanation",
     "Failure",
     "Fenced",
     "FetchError",
     "Finding",
     "Forked",
+    "GcReport",
     "Health",
     "Interval",
     "Joined",
@@ -139,6 +144,7 @@ __all__ = [
     "Report",
     "RequestMismatch",
     "Result",
+    "Retention",
     "Retry",
     "Rewound",
     "RewoundStream",
@@ -288,6 +294,7 @@ _HOMES = {
 # So are the records that only some calls return.
 _RECORDS = {
     "backends.base": ("Result",),
+    "compaction": ("CompactReport",),
     "explanation": ("Explanation", "Placed"),
     "failure": ("Failure",),
     "health": ("Health",),
@@ -304,6 +311,7 @@ _RECORDS = {
         "UpcastReport",
     ),
     "reports": ("Finding", "Report"),
+    "retention": ("Dropped", "GcReport", "Retention"),
     "writer_reports": ("LossBound", "WriterFailure", "WriterReport"),
 }
 _LAZY = {

@@ -39,7 +39,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     is "new" or "changed" (``reason``, "unchanged" if skipped). An item that failed is "waiting" or
     "quarantined" under its ``failure_id``. ``placed`` is where the item lies;
     the hash, the version and the times are those of the document. ``processor`` is the version of
-    your code that the stream or the document is processed by.
+    your code that the stream or the document is processed by. Items with an event time before the
+    stream's ``horizon``, if it has one, are too late and not processed.
     """
 
     key: Key
@@ -56,6 +57,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     revision: int | None = None
     first_seen_at: datetime | None = None
     last_seen_at: datetime | None = None
+    horizon: datetime | None = None
 
     @property
     def is_committed(self) -> bool:
@@ -77,6 +79,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         what = f"{self.item_id!r} of {self.key}"
         if self.failure_id is not None:
             return f"{what} failed and was put aside (failure {self.failure_id}). {self._aside()}"
+        if self.placed is None and self.horizon is not None:
+            at = self.horizon.isoformat()
+            return (
+                f"{what} is not in the ledger, which forgets what is older than {at}. If it comes, it "
+                f"is too late if its event time is before that; else it is new and will be processed."
+            )
         if self.placed is None:
             return f"{what} was never committed. If it comes, it is new and will be processed."
         at, placed = self.placed.committed_at.isoformat(), self.placed

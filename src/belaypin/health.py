@@ -12,7 +12,7 @@ from belaypin.keys import Key
 __all__ = ["Health"]
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
+class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a store (or one pipeline of it) stood at one moment.
 
     ``lag`` is how far the head of the stream that is furthest behind (``lag_key``) lies behind the
@@ -37,6 +37,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
     changed: int = 0
     late: int = 0
+    too_late: int = 0
     lag: timedelta | None = None
     lag_key: Key | None = None
     lag_p50: timedelta | None = None

@@ -60,7 +60,8 @@ class Checkpoint(msgspec.Struct, Generic[State], frozen=True):
     nobody else has. ``schema_version`` says which shape of ``state`` was stored. Of a stream,
     ``items`` counts what was committed, ``skipped`` what was seen again, ``changed`` what was
     committed again with other content, ``late`` what came when its time was covered already, and
-    ``stale`` what was older than the revision that is committed. ``processor`` is the version of
+    ``stale`` what was older than the revision that is committed, and ``too_late`` what came from
+    below the stream's replay horizon and was not processed. ``processor`` is the version of
     your code that processed them; the counts begin anew with each.
     """
 
@@ -79,6 +80,7 @@ class Checkpoint(msgspec.Struct, Generic[State], frozen=True):
     changed: int = 0
     late: int = 0
     stale: int = 0
+    too_late: int = 0
     processor: int = 0
 
     @property

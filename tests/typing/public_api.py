@@ -195,6 +195,16 @@ def travel(store: belaypin.Store, since: datetime, until: datetime) -> None:
     assert_type(store.fork(key, ("social", "trial")), belaypin.Forked)
 
 
+def housekeeping(store: belaypin.Store) -> None:
+    report = store.gc(belaypin.Retention(audit="90d", samples_daily=None), limit=100)
+    assert_type(report, belaypin.GcReport)
+    assert_type(report.of("segments"), belaypin.Dropped)
+    assert_type(report.left, tuple[str, ...])
+    assert_type(store.compact(("social", "user:7"), shrink=True), belaypin.CompactReport)
+    assert_type(store.record_health(every="5m"), belaypin.Health | None)
+    assert_type(store.health_history("7d"), list[belaypin.Health])
+
+
 def joined(store: belaypin.Store, page: belaypin.Page, connection: Any) -> None:
     with store.joined(connection) as part:
         assert_type(part, belaypin.Joined)

@@ -256,7 +256,7 @@ DAMAGE: list[tuple[str, str | Callable[[Store], None]]] = [
     (
         "id-twice",
         "INSERT INTO belaypin_segment SELECT key_id, 1, generation, level, items, low, high, "
-        f"raw_bytes, token, created_us, payload FROM belaypin_segment WHERE {LAST}",
+        f"raw_bytes, token, created_us, payload, NULL FROM belaypin_segment WHERE {LAST}",
     ),
     ("checkpoint-impossible", ROW.format("skipped = -1")),
     ("checkpoint-impossible", ROW.format("attempts = -1, late = -5")),
@@ -352,7 +352,7 @@ DAMAGE: list[tuple[str, str | Callable[[Store], None]]] = [
     (
         "orphan-segments",
         "INSERT INTO belaypin_segment SELECT 987654321987, seq, generation, level, items, low, high, "
-        f"raw_bytes, token, created_us, payload FROM belaypin_segment WHERE {LAST}",
+        f"raw_bytes, token, created_us, payload, NULL FROM belaypin_segment WHERE {LAST}",
     ),
     ("orphan-coverage", "INSERT INTO belaypin_coverage VALUES (-5, 1, 3, 4)"),
     ("orphan-leases", "INSERT INTO belaypin_lease VALUES (5000, 'main', 'o', 1, 1, 1, 1, 2, 0)"),

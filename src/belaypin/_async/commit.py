@@ -25,7 +25,7 @@ from belaypin.programs.courses import Course
 from belaypin.programs.failures import Failures
 from belaypin.programs.pages import Advance, Counts, Stream, StreamRow
 from belaypin.programs.participants import Participants
-from belaypin.programs.selection import Selection
+from belaypin.programs.selection import ANY_TIME, Horizon, Selection
 from belaypin.revisions import RevisionOf, marks
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ class AsyncCommit(AsyncWork):
         self._is_joined = joined is not None
         self._participants = Participants(tenure.epoch, self._fence, is_joined=self._is_joined)
         self._now_us = 0
-        self._selection = Selection(stream.key, course.event_us, course.late_before_us)
+        self._selection = Selection(
+            stream.key, course.event_us, course.late_before_us, course.newest_of
+        )
         self._failures = Failures(course.handling.retry, course.event_us)
         self._is_attempting = False
         self.failed: list[Any] = []
@@ -91,7 +93,11 @@ class AsyncCommit(AsyncWork):
         too, unless ``content`` is the same. Older ones are skipped and counted as stale: a slow
         fetch never overwrites a newer one.
 
-        Raises UsageError if an item has no such field or its id can't be one.
+        What is older than the stream's replay horizon (see ``windows``) is too late: counted, and
+        not returned.
+
+        Raises UsageError if an item has no such field, its id can't be one, or it has no event time
+        on a stream with a horizon.
         """
         batch = as_sequence(items)
         ids = extract_ids(batch, key)
@@ -112,11 +118,13 @@ class AsyncCommit(AsyncWork):
                 await self._run(pages.resolve(self._stream, ids, with_content=prints is not None))
                 unknown = picking.unknown(membership, ids)
         row = self._stream.row
+        horizon = ANY_TIME if row is None else Horizon(row.horizon_us)
         if row is None or not (row.failures or self._failures.put_aside or kills):
-            return picking.pick(membership, batch, ids, prints, unknown)
+            return picking.pick(membership, batch, ids, prints, unknown, horizon=horizon)
         withheld = await self._withheld(row, batch, ids, prints)
-        picked = picking.pick(membership, batch, ids, prints, unknown, withheld)
-        self._failures.settle({*ids} - picking.entries.keys() - withheld)
+        horizon = Horizon(row.horizon_us, self._failures.untried(ids, prints))
+        picked = picking.pick(membership, batch, ids, prints, unknown, withheld, horizon)
+        self._failures.settle({*ids} - picking.entries.keys() - withheld - picking.too_late)
         if kills and picked:
             self._failures.add_killer(id_text(ids[0]), kills, batch[0], self._now_us)
             picking.drop(picked[0])
@@ -277,6 +285,8 @@ class AsyncCommit(AsyncWork):
                 self._selection.entries,
                 counts,
                 self._failures,
+                self._selection.newest_us,
+                self._course.horizon_us,
             )
             appended = await self._run(pages.commit(self._fence, self._stream, advance))
             await self._run(components.save(changes, self._fence.token))

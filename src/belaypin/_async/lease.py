@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from belaypin import intervals
 from belaypin._async.change import AsyncChange
@@ -26,6 +26,7 @@ from belaypin.keys import Key
 from belaypin.process import is_surely_dead, owner_name
 from belaypin.processors import check_processor
 from belaypin.programs import checkpoints, components, coverage, failures, leases, pages, suspects
+from belaypin.programs import horizon as replay
 from belaypin.programs.checkpoints import Offer
 from belaypin.programs.components import Attached, Components
 from belaypin.programs.courses import PLAIN, WindowCourse
@@ -162,6 +163,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         until: datetime | None = None,
         settle: Duration = 0,
         at: At | None = None,
+        horizon: Duration | None = None,
         processor: int = 0,
         retry: Retry = PLAIN.retry,
     ) -> AsyncIterator[AsyncWindow]:
@@ -178,6 +180,11 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         version of your code; raise it to have everything processed again, from an empty coverage.
         Code with a lower one can then write nothing more: SchemaTooNew.
 
+        ``horizon`` (with ``at``): what is older than this, before now or before what is still
+        missing, is too late for every worker of the stream from now on: counted, never processed,
+        and ``store.gc`` drops its ids. ``at`` must never change for an item then: when it was
+        created, not when it was edited.
+
         ``retry``: what becomes of items that fail in ``tx.attempt``. Those whose time has come
         are the first window (``is_retry``), whose pages come from the store, not from fetch.
 
@@ -185,37 +192,16 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         leave a window half-way, it is the last: its cursor is kept for the next call.
         """
         self._fence()
-        opened = self._stream(stream, processor)
-        overlap_us = duration_us(overlap, "overlap")
-        settle_us = duration_us(settle, "settle")
-        row, done = await self._read(opened)
-        since_at_us, settled_us = since_us(since, row.now_us), row.now_us - settle_us
-        until_us = settled_us if until is None else min(to_us(until, "until"), settled_us)
-        is_open = until is None
-        stored = row.open_windows().get(self.role)
-        handling = await prepared(self._tenure, self._watches, opened.key, row, retry)
-        if row.failures and await self._has_due(row):
-            asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)
-            course = WindowCourse(opened.key, asked, stored, at, handling)
-            yield AsyncRetryWindow(self._tenure, opened, course)
-            _, done = await self._read(opened)
-        begun = pages.resumable(stored, since_at_us, until_us, is_open=is_open)
-        if begun is not None:
-            course = WindowCourse(opened.key, begun, stored, at, handling)
-            yield AsyncWindow(self._tenure, opened, course)
-            stored = course.stored
-            if stored is not None:
-                return
-            _, done = await self._read(opened)
-        rereads = is_open and begun is None
-        for span in coverage.plan(done, since_at_us, until_us, overlap_us, is_open=rereads):
-            caps = is_open and span.is_head and at is not None
-            window = OpenWindow(*span, caps_at_newest=caps)
-            course = WindowCourse(opened.key, window, stored, at, handling)
-            yield AsyncWindow(self._tenure, opened, course)
-            stored = course.stored
-            if course.is_half_way:
-                return
+        wanted = _Wanted(
+            since,
+            until,
+            duration_us(overlap, "overlap"),
+            duration_us(settle, "settle"),
+            at,
+            replay.length_us(horizon, at),
+        )
+        async for window in self._windows(self._stream(stream, processor), wanted, retry):
+            yield window
 
     async def attach(
         self, name: str, component: C, *, type: Any = object, schema: Schema | None = None
@@ -295,6 +281,39 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         """
         settle_us = duration_us(settle, "settle")
         return AsyncLive(self._tenure, self._stream(stream, processor), at, settle_us, retry)
+
+    async def _windows(
+        self, stream: Stream, wanted: _Wanted, retry: Retry
+    ) -> AsyncIterator[AsyncWindow]:
+        row, done = await self._read(stream)
+        since_at_us, until_us = wanted.span_us(row.now_us)
+        is_open, at = wanted.until is None, wanted.at
+        declared_us = replay.declared_us(done, since_at_us, row.now_us, wanted.horizon_us)
+        since_at_us = replay.reach_us(stream.key, done, since_at_us, until_us, row.horizon_us)
+        stored = row.open_windows().get(self.role)
+        handling = await prepared(self._tenure, self._watches, stream.key, row, retry)
+        if row.failures and await self._has_due(row):
+            asked = OpenWindow(since_at_us, max(since_at_us, until_us), False, MIN_US)
+            course = WindowCourse(stream.key, asked, stored, at, handling)
+            yield AsyncRetryWindow(self._tenure, stream, course)
+            _, done = await self._read(stream)
+        begun = pages.resumable(stored, since_at_us, until_us, is_open=is_open)
+        if begun is not None:
+            course = WindowCourse(stream.key, begun, stored, at, handling, declared_us)
+            yield AsyncWindow(self._tenure, stream, course)
+            stored = course.stored
+            if stored is not None:
+                return
+            _, done = await self._read(stream)
+        rereads = is_open and begun is None
+        for span in coverage.plan(done, since_at_us, until_us, wanted.overlap_us, is_open=rereads):
+            caps = is_open and span.is_head and at is not None
+            window = OpenWindow(*span, caps_at_newest=caps)
+            course = WindowCourse(stream.key, window, stored, at, handling, declared_us)
+            yield AsyncWindow(self._tenure, stream, course)
+            stored = course.stored
+            if course.is_half_way:
+                return
 
     async def _take(self) -> Fence:
         deadline_s = monotonic_s() + self._wait_us / 1_000_000
@@ -396,3 +415,20 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
 
     def _lose(self) -> None:
         self._is_lost = True
+
+
+class _Wanted(NamedTuple):
+    """What a call of ``windows`` asks for."""
+
+    since: str | timedelta | datetime
+    until: datetime | None
+    overlap_us: int
+    settle_us: int
+    at: At | None
+    horizon_us: int | None
+
+    def span_us(self, now_us: int) -> tuple[int, int]:
+        """From when until when. Raises UsageError."""
+        settled_us = now_us - self.settle_us
+        until_us = settled_us if self.until is None else to_us(self.until, "until")
+        return since_us(self.since, now_us), min(until_us, settled_us)

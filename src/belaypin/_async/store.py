@@ -17,6 +17,7 @@ from belaypin._async.lease import AsyncLease
 from belaypin._async.operations import AsyncOperations
 from belaypin._async.outbox import AsyncOutbox
 from belaypin._async.records import AsyncRecords, KeyLike
+from belaypin._async.retention import AsyncHousekeeping
 from belaypin._async.travel import AsyncTravel
 from belaypin._async.writers import AsyncWriters
 from belaypin.backends.base import AsyncBackend, AsyncTransaction, Params, Result
@@ -54,6 +55,7 @@ class AsyncStore(
     AsyncOutbox,
     AsyncFailures,
     AsyncCheckup,
+    AsyncHousekeeping,
     AsyncWriters,
     AsyncDictionaries,
     AsyncFiles,

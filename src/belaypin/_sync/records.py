@@ -223,6 +223,7 @@ def _checkpoint(key: Key, row: CheckpointRow, type_: Any, schema: Schema | None)
         changed=row.changed,
         late=row.late,
         stale=row.stale,
+        too_late=row.too_late,
         processor=row.processor,
     )
 

@@ -17,6 +17,7 @@ from belaypin._sync.lease import Lease
 from belaypin._sync.operations import Operations
 from belaypin._sync.outbox import Outbox
 from belaypin._sync.records import KeyLike, Records
+from belaypin._sync.retention import Housekeeping
 from belaypin._sync.travel import Travel
 from belaypin._sync.writers import Writers
 from belaypin.backends.base import Backend, Params, Result, Transaction
@@ -54,6 +55,7 @@ class Store(
     Outbox,
     Failures,
     Checkup,
+    Housekeeping,
     Writers,
     Dictionaries,
     Files,

@@ -45,6 +45,7 @@ BUSY_TIMEOUT_S = 30.0
 SIDE_BUSY_TIMEOUT_S = 2.0  # the heartbeat tries again anyway, and closing the store waits for it
 _IDLE_CONNECTIONS = 4
 _MEMORY = ":memory:"
+_SIZE = ("page_count", "page_size")
 
 
 class SqliteTransaction:
@@ -149,6 +150,20 @@ class SqliteBackend:
             busy_timeout_s=min(self._busy_timeout_s, SIDE_BUSY_TIMEOUT_S),
             pinned_clock=self.pinned_clock,
         )
+
+    def shrink(self) -> tuple[int, int]:
+        """Give free pages back to the file system; bytes before and after. StoreBusy beside others."""
+        self._check_open()
+        self._turn.take(threading.get_ident())
+        try:
+            connection = self._idle.pop() if self._idle else self._connect()
+            try:
+                with translated("shrinking the file, for which nobody else may use it"):
+                    return _shrink(connection)
+            finally:
+                self._give_back(connection)
+        finally:
+            self._turn.give()
 
     def for_threads(self) -> SqliteBackend:
         return self
@@ -300,6 +315,19 @@ def _configure(connection: sqlite3.Connection) -> None:
         # TRUNCATE syncs the emptied journal, so a commit survives a power cut; DELETE does not.
         connection.execute("PRAGMA journal_mode = TRUNCATE")
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _shrink(connection: sqlite3.Connection) -> tuple[int, int]:
+    before = _size(connection)
+    # A file that was made to be vacuumed bit by bit need not be rewritten.
+    is_incremental = connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+    connection.execute("PRAGMA incremental_vacuum" if is_incremental else "VACUUM").fetchall()
+    return before, _size(connection)
+
+
+def _size(connection: sqlite3.Connection) -> int:
+    pages, of_bytes = (connection.execute(f"PRAGMA {p}").fetchone()[0] for p in _SIZE)
+    return int(pages * of_bytes)
 
 
 def _leave_wal(connection: sqlite3.Connection) -> None:

@@ -87,6 +87,10 @@ class AsyncSqliteBackend:
     def side(self) -> SqliteBackend:
         return self._backend.side()
 
+    async def shrink(self) -> tuple[int, int]:
+        async with self._turn:
+            return await in_thread(self._threads, self._backend.shrink)
+
     def for_threads(self) -> SqliteBackend:
         return self._backend
 

@@ -9,7 +9,7 @@ import msgspec
 
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs.upkeep import Scope
+from belaypin.programs.scope import Scope
 from belaypin.records import AuditEntry
 from belaypin.times import from_us
 
@@ -36,18 +36,9 @@ def note(actor: str, action: str, key: Key | None, detail: Mapping[str, Any]) ->
 
 def read(key: Key | None, before: int, count: int) -> Program[list[AuditEntry]]:
     """The newest ``count`` acts numbered below ``before``, at the Key and beneath it."""
-    scope = _scope(key)
+    scope = Scope.at(key)
     rows = yield Statement("audit.list", {**scope.params(), "before": before, "count": count})
     return [_entry(*row) for row in rows]
-
-
-def _scope(key: Key | None) -> Scope:
-    if key is None:
-        return Scope.of(None, None)
-    if key.stream:
-        one = (key.pipeline, key.entity, key.stream)
-        return Scope(one, one)
-    return Scope.of(key.pipeline, key.entity or None)
 
 
 def _entry(number: int, at_us: int, actor: str, action: str, *rest: str) -> AuditEntry:

@@ -61,6 +61,8 @@ class CheckpointRow(NamedTuple):
     stale: int
     processor: int
     revision: int | None
+    too_late: int
+    horizon_us: int
     attempts: int
     created_us: int
     updated_us: int

@@ -7,10 +7,9 @@ transaction that was rolled back behind our back is found out and nothing is ste
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol
 
-from belaypin.errors import NotCommitted
+from belaypin.errors import NotCommitted, UsageError
 from belaypin.keys import Key
 from belaypin.programs.pages import Counts, OpenWindow
 from belaypin.programs.suspects import Watch
@@ -35,7 +34,7 @@ class Handling(NamedTuple):
     retry: Retry = Retry()
     watch: Watch | None = None
     """Set for a worker that follows a dead one."""
-    unnamed: AbstractSet[str] = frozenset()
+    unnamed: set[str] = set()  # noqa: RUF012 -- changed only where there is a watch
     """The prints of quarantined items whose ids nobody has read: not to be handed out."""
 
 
@@ -65,12 +64,19 @@ class Course(Protocol):
         """The failed items that come back with this page, by identity: their stored ids."""
 
     @property
+    def horizon_us(self) -> int:
+        """The replay horizon that the worker declares."""
+
+    @property
     def stored(self) -> OpenWindow | None:
         """The role's open window as the database should have it now."""
 
     @property
     def carried(self) -> Counts:
         """What earlier commits left to be counted by this one."""
+
+    def newest_of(self, items: Sequence[Any], entered: Sequence[Any]) -> int | None:
+        """None of those ``entered`` of the items is newer than this; None if nobody can say."""
 
     def after(self, now_us: int) -> tuple[OpenWindow | None, tuple[int, int] | None]:
         """The open window after this commit, and the event time that it covers."""
@@ -95,8 +101,10 @@ class WindowCourse:
         stored: OpenWindow | None,
         at: At | None,
         handling: Handling = PLAIN,
+        horizon_us: int = MIN_US,
     ) -> None:
         self.key = key
+        self.horizon_us = min(horizon_us, window.start_us)
         self.handling = handling
         self.window = self._opened = window
         self.stored = stored
@@ -115,7 +123,7 @@ class WindowCourse:
     def page(self, items: Sequence[Any], next_cursor: Any, *, is_part: bool = False) -> PageCourse:
         """The step that a page of these items takes; ``is_part``: the rest of it is to follow."""
         before = self.window
-        newest = before.newest_us
+        newest, seen_us = before.newest_us, None
         if before.caps_at_newest and self.at is not None and items:
             seen_us = newest_us(items, self.at)
             newest = seen_us if newest is None or seen_us is None else max(newest, seen_us)
@@ -128,7 +136,8 @@ class WindowCourse:
             newest,
             before.caps_at_newest,
         )
-        return PageCourse(self, before, after, is_last=not is_part and next_cursor is None)
+        is_last = not is_part and next_cursor is None
+        return PageCourse(self, before, after, items, seen_us, is_last=is_last)
 
     def retry_page(self, retried: Mapping[int, str]) -> RetryCourse:
         """The step of a page of items that had failed, which leaves the window where it is."""
@@ -141,16 +150,26 @@ class PageCourse:
     retried: Mapping[int, str] = {}
 
     def __init__(
-        self, window: WindowCourse, before: OpenWindow, after: OpenWindow, *, is_last: bool
+        self,
+        window: WindowCourse,
+        before: OpenWindow,
+        after: OpenWindow,
+        items: Sequence[Any],
+        seen_us: int | None,
+        *,
+        is_last: bool,
     ) -> None:
         self.is_committed = False
         self.is_last = is_last
         self.event_us = window.event_us
         self.handling = window.handling
+        self.horizon_us = window.horizon_us
         self.late_before_us = before.covered_to_us
         self._window = window
         self._before = before
         self._after = after
+        self._items = items
+        self._seen_us = seen_us  # the newest of them, where it was needed already
 
     @property
     def stored(self) -> OpenWindow | None:
@@ -172,6 +191,12 @@ class PageCourse:
         if self.is_last:
             return None, (self._after.start_us, self._after.proven_end_us)
         return self._after, None
+
+    def newest_of(self, items: Sequence[Any], entered: Sequence[Any]) -> int | None:
+        if items is self._items and self._seen_us is not None:
+            return self._seen_us
+        at = self._window.at
+        return None if at is None else newest_us(entered, at)
 
     def can_wait(self) -> bool:
         return not self.is_last and self._window.left_to_later < _LEFT_TO_LATER
@@ -210,6 +235,7 @@ class LiveCourse:
         self.key = key
         self.handling = handling
         self.stored = stored
+        self.at = at
         self.event_us = event_time(at)
         self.settle_us = settle_us
         self.covered_to_us = connected_us
@@ -228,6 +254,7 @@ class BatchCourse:
     """One batch's step through live time."""
 
     retried: Mapping[int, str] = {}
+    horizon_us = MIN_US  # who listens obeys it; who asks for windows declares it
 
     def __init__(self, live: LiveCourse) -> None:
         self.is_committed = False
@@ -253,6 +280,9 @@ class BatchCourse:
         self._covers_to_us = max(since_us, now_us - live.settle_us)
         return live.stored, (since_us, self._covers_to_us)
 
+    def newest_of(self, items: Sequence[Any], entered: Sequence[Any]) -> int | None:
+        return newest_us(entered, self._live.at)
+
     def can_wait(self) -> bool:
         return False
 
@@ -270,6 +300,7 @@ class RetryCourse:
 
     late_before_us = MIN_US  # they were counted, if they were late, when they were met first
     is_last = False
+    horizon_us = MIN_US
 
     def __init__(self, window: WindowCourse, retried: Mapping[int, str]) -> None:
         self.is_committed = False
@@ -279,6 +310,7 @@ class RetryCourse:
         self.stored = window.stored
         self.carried = Counts()
         self._key = window.key
+        self._at = window.at
 
     def check(self) -> None:
         """Raise NotCommitted if this page was committed before."""
@@ -287,6 +319,12 @@ class RetryCourse:
 
     def after(self, now_us: int) -> tuple[OpenWindow | None, tuple[int, int] | None]:
         return self.stored, None
+
+    def newest_of(self, items: Sequence[Any], entered: Sequence[Any]) -> int | None:
+        try:
+            return None if self._at is None else newest_us(entered, self._at)
+        except UsageError:
+            return None  # what was put aside need not have a time that can be read
 
     def can_wait(self) -> bool:
         return True

@@ -13,7 +13,7 @@ from belaypin.program import Program, Row, SqlValue, Statement
 from belaypin.programs import audit, checkpoints, failures, ledger
 from belaypin.programs.failures import Standing
 from belaypin.programs.pages import Stream, StreamRow
-from belaypin.programs.upkeep import Scope
+from belaypin.programs.scope import Scope
 from belaypin.times import from_us
 
 __all__ = ["Filter", "StoredFailure", "listed", "page", "quarantine", "read", "replay", "skip"]
@@ -116,7 +116,12 @@ def skip(actor: str, failure: Failure, name: str | None) -> Program[bool]:
     is_new = yield from _is_new(stream, row, item_id)
     # Tokens follow the clock: this one is in order with those of the workers.
     appended = yield from ledger.append(
-        row.key_id, row.generation, stream.membership, entries, row.now_us, row.barrier_seq
+        row.key_id,
+        row.generation,
+        stream.membership,
+        entries,
+        row.now_us,
+        barrier_seq=row.barrier_seq,
     )
     yield from failures.resolve_hole(row.key_id, row.generation, found)
     counts = {"items": int(is_new), "changed": int(not is_new)}

@@ -10,7 +10,7 @@ from belaypin.program import Program, Statement
 from belaypin.programs import checkpoints, failures, ledger
 from belaypin.revisions import parts
 from belaypin.segments import order_key
-from belaypin.times import from_us
+from belaypin.times import MIN_US, from_us
 
 __all__ = ["of_document", "of_item"]
 
@@ -42,6 +42,7 @@ def of_item(key: Key, item_id: ItemId) -> Program[Explanation]:
         generation=row.generation,
         processor=row.processor,
         placed=placed,
+        horizon=None if row.horizon_us == MIN_US else from_us(row.horizon_us),
     )
 
 

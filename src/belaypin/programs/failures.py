@@ -8,6 +8,7 @@ known its instant is a hole in the coverage as long as there is a row for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import msgspec
@@ -170,6 +171,12 @@ class Failures:
                 if not row.has_payload or row.verdict(fingerprint) in ("newer", "touched"):
                     self._renew(row, item, fingerprint)
         return kept
+
+    def untried(self, ids: Collection[ItemId], prints: Sequence[bytes] | None) -> set[ItemId]:
+        """Those of the ids that were put aside with just this content, and not committed since."""
+        contents = zip(ids, prints or repeat(None), strict=False)
+        rows = ((i, self.standing.get(id_text(i)), p) for i, p in contents)
+        return {i for i, row, p in rows if row is not None and row.verdict(p) == "same"}
 
     def settle(self, ids: Collection[ItemId]) -> None:
         """These were met, and neither picked nor withheld: they are committed as they are."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.program import Program, Rows, Statement
-from belaypin.programs.upkeep import Scope
+from belaypin.programs.scope import Scope
 from belaypin.times import from_us
 
 __all__ = ["read"]
@@ -17,7 +17,7 @@ def read(pipeline: str | None) -> Program[Health]:
     """The figures of one pipeline, or of all with the operations, which belong to none."""
     params = Scope.of(pipeline, None).params()
     keys = yield Statement("health.keys", params)
-    count, streams, items, skipped, changed, late, state_bytes, now_us = keys[0]
+    count, streams, items, skipped, changed, late, too_late, state_bytes, now_us = keys[0]
     heads = yield Statement("health.heads", params)
     ledger = yield Statement("health.ledger", params)
     leases = yield Statement("health.leases", params)
@@ -36,6 +36,7 @@ def read(pipeline: str | None) -> Program[Health]:
         skipped=skipped,
         changed=changed,
         late=late,
+        too_late=too_late,
         lag=lags.get(100),
         lag_key=Key(*heads[0][3:]) if heads else None,
         lag_p50=lags.get(50),

@@ -22,12 +22,12 @@ from belaypin.keys import Key
 from belaypin.programs.disposal import StoredFailure
 from belaypin.programs.outbox import StoredRow
 from belaypin.programs.pages import OpenWindow
+from belaypin.programs.scope import Name
 from belaypin.programs.upkeep import (
     CoverageRow,
     KeptRow,
     KeyRow,
     LeaseRow,
-    Name,
     OperationRow,
     Orphans,
 )
@@ -388,6 +388,9 @@ _COUNTERS = {
     "skipped": 0,
     "changed": 0,
     "late": 0,
+    "too_late": 0,
+    "dropped": 0,
+    "horizon_us": MIN_US,
     "attempts": 0,
     "version": 0,
     "schema_version": 0,

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from operator import itemgetter
 
 from belaypin.ids import ItemId
 from belaypin.membership import Membership
 from belaypin.program import Program, Statement
 from belaypin.segments import BLOCK_ITEMS, Block, Segment, merge, pack, unpack
 
-__all__ = ["FAN_OUT", "Appended", "append", "refresh", "resolve"]
+__all__ = ["FAN_OUT", "Appended", "append", "full_items", "newest", "read", "refresh", "resolve"]
 
 FAN_OUT = 64
 """Segments of one level that are merged into one of the next."""
 
 _FULL_ITEMS = BLOCK_ITEMS // 4  # merging segments that are this large would save no look-up
+
+
+def full_items() -> int:
+    """A segment with so many ids is left as it is."""
+    return _FULL_ITEMS
 
 
 class Appended:
@@ -74,11 +80,13 @@ def append(
     membership: Membership,
     entries: Mapping[ItemId, bytes | None],
     token: int,
+    newest_us: int | None = None,
     barrier_seq: int = 0,
 ) -> Program[Appended]:
     """Add the ids of a commit. The caller holds the stream row's lock and has refreshed.
 
-    Segments up to ``barrier_seq`` belong to a savepoint and stay as they are.
+    ``newest_us``: no item has a later event time; None if it is not known. Segments up to
+    ``barrier_seq`` belong to a savepoint and stay as they are.
     """
     done = Appended(membership.head_seq)
     if not entries:
@@ -87,14 +95,21 @@ def append(
     stored: list[tuple[str, bytes]] = []
     while _is_crowded(membership, level, barrier_seq):
         taken = yield from _take(key_id, generation, level, barrier_seq)
-        done.removed += [seq for seq, _ in taken]
-        stored = [*((_named(key_id, seq), payload) for seq, payload in taken), *stored]
+        done.removed += [seq for seq, _, _ in taken]
+        stored = [*((_named(key_id, seq), payload) for seq, payload, _ in taken), *stored]
+        newest_us = newest(newest_us, *(of_segment for _, _, of_segment in taken))
         level += 1
     for segment in merge(stored, entries) if stored else pack(entries):
         done.head_seq += 1
-        yield _insert(key_id, done.head_seq, generation, level, segment, token)
+        yield _insert(key_id, done.head_seq, generation, level, segment, token, newest_us)
         done.added.append(Block(done.head_seq, level, segment.items, segment.low, segment.high))
     return done
+
+
+def newest(*times_us: int | None) -> int | None:
+    """The latest of the segments' newest event times; None if one of them is not known."""
+    known_us = [us for us in times_us if us is not None]
+    return max(known_us) if len(known_us) == len(times_us) else None
 
 
 def _is_crowded(membership: Membership, level: int, barrier_seq: int) -> bool:
@@ -111,8 +126,8 @@ def _is_crowded(membership: Membership, level: int, barrier_seq: int) -> bool:
 
 def _take(
     key_id: int, generation: int, level: int, barrier_seq: int
-) -> Program[list[tuple[int, bytes]]]:
-    """Remove the segments of a level and return their payloads, oldest first."""
+) -> Program[list[tuple[int, bytes, int | None]]]:
+    """Remove the segments of a level; their payloads and newest event times, oldest first."""
     where = {
         "key_id": key_id,
         "generation": generation,
@@ -120,7 +135,9 @@ def _take(
         "barrier_seq": barrier_seq,
     }
     rows = yield Statement("segment.take", where)
-    return sorted((row[0], row[1]) for row in rows)
+    return sorted(
+        ((seq, payload, newest_us) for seq, payload, newest_us in rows), key=itemgetter(0)
+    )
 
 
 def _named(key_id: int, seq: int) -> str:
@@ -128,7 +145,13 @@ def _named(key_id: int, seq: int) -> str:
 
 
 def _insert(
-    key_id: int, seq: int, generation: int, level: int, segment: Segment, token: int
+    key_id: int,
+    seq: int,
+    generation: int,
+    level: int,
+    segment: Segment,
+    token: int,
+    newest_us: int | None,
 ) -> Statement:
     return Statement(
         "segment.append",
@@ -143,5 +166,6 @@ def _insert(
             "raw_bytes": segment.raw_bytes,
             "token": token,
             "payload": segment.payload,
+            "newest_us": newest_us,
         },
     )

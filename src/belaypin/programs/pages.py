@@ -13,9 +13,10 @@ from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS, Membership
 from belaypin.processors import processor_too_new
 from belaypin.program import Program, Statement
-from belaypin.programs import audit, checkpoints, coverage, failures, leases, ledger
+from belaypin.programs import audit, checkpoints, coverage, failures, horizon, leases, ledger
 from belaypin.programs.failures import Failures
 from belaypin.programs.leases import Fence
+from belaypin.times import MIN_US
 
 __all__ = [
     "Advance",
@@ -71,6 +72,7 @@ class StreamRow(NamedTuple):
     progress: str
     processor: int
     failures: int
+    horizon_us: int
     now_us: int
 
     def open_windows(self) -> Progress:
@@ -106,13 +108,14 @@ class Stream:
 
 
 class Counts(NamedTuple):
-    """How many items of a commit were new or changed, skipped, changed, late, older than committed."""
+    """How many items of a commit were new or changed, skipped, changed, late, stale, too late."""
 
     items: int = 0
     skipped: int = 0
     changed: int = 0
     late: int = 0
     stale: int = 0
+    too_late: int = 0
 
 
 class Advance(NamedTuple):
@@ -126,6 +129,10 @@ class Advance(NamedTuple):
     entries: Mapping[ItemId, bytes | None]
     counts: Counts
     failures: Failures
+    newest_us: int | None
+    """No item among the entries has a later event time; None if it is not known."""
+    horizon_us: int
+    """The replay horizon that the worker declares."""
 
 
 def read(stream: Stream) -> Program[StreamRow]:
@@ -137,7 +144,7 @@ def read(stream: Stream) -> Program[StreamRow]:
     if rows:
         return (yield from _take(stream, _under(stream, StreamRow(*rows[0]))))
     rows = yield Statement("clock.now")
-    return StreamRow(0, 1, 0, None, 0, 0, "{}", stream.processor, 0, rows[0][0])
+    return StreamRow(0, 1, 0, None, 0, 0, "{}", stream.processor, 0, MIN_US, rows[0][0])
 
 
 def resumable(
@@ -193,6 +200,7 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
         stream.membership,
         advance.entries,
         fence.token,
+        advance.newest_us,
         row.barrier_seq,
     )
     stream_of = (row.key_id, row.generation)
@@ -210,6 +218,7 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
             "commit_id": advance.commit_id,
             "head_seq": appended.head_seq,
             "progress": _with_window(row, advance.role, advance.window),
+            "horizon_us": _horizon_us(row, advance),
             **advance.counts._asdict(),
         },
     )
@@ -225,7 +234,11 @@ def _under(stream: Stream, row: StreamRow) -> StreamRow:
     is_used = row.commits > 0
     generation = row.generation + is_used
     return row._replace(
-        generation=generation, progress="{}", processor=stream.processor, failures=0
+        generation=generation,
+        progress="{}",
+        processor=stream.processor,
+        failures=0,
+        horizon_us=MIN_US,
     )
 
 
@@ -246,6 +259,13 @@ def _take(stream: Stream, row: StreamRow) -> Program[StreamRow]:
     stream.key_id, stream.row = row.key_id, row
     yield from ledger.refresh(row.key_id, row.generation, stream.membership, row.head_seq)
     return row
+
+
+def _horizon_us(row: StreamRow, advance: Advance) -> int:
+    if advance.horizon_us <= row.horizon_us:
+        return row.horizon_us
+    under_way = (window.start_us for window in row.open_windows().values())
+    return horizon.raised_us(row.horizon_us, advance.horizon_us, under_way)
 
 
 def _with_window(row: StreamRow, role: str, window: OpenWindow | None) -> str:

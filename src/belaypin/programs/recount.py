@@ -113,15 +113,17 @@ class Recount:
         yield from self.by_itself
         yield from self._twice
         standing = self._standing
-        if self._is_whole and standing is not None and standing.items != self._distinct:
+        if self._is_whole and standing is not None and not standing.agrees_with(self._distinct):
             yield error(
                 "items-differ",
                 self._key,
                 "ledger",
-                f"Its counter says {standing.items} items, the ledger has {self._distinct}.",
+                f"Its counter says {standing.items} items, of which {standing.dropped} were dropped "
+                f"below the horizon; the ledger has {self._distinct}.",
                 f"Compare with your own tables. If they agree with the ledger, set items = "
-                f"{self._distinct} in belaypin_checkpoint where key_id = {self._key_id}; if they "
-                f"have more, segments are lost: restore belaypin_segment from a backup.",
+                f"{self._distinct + standing.dropped} in belaypin_checkpoint where key_id = "
+                f"{self._key_id}; if they have more, segments are lost: restore belaypin_segment from "
+                f"a backup.",
             )
 
     def _stands(self, standing: Standing | None) -> bool:

@@ -5,30 +5,51 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from hashlib import sha256
+from itertools import compress
 from typing import Any, Literal, NamedTuple
 
 from belaypin.errors import UsageError
 from belaypin.ids import ItemId, check_new_ids
 from belaypin.keys import Key
 from belaypin.membership import Membership
+from belaypin.programs import ledger
 from belaypin.programs.pages import Counts
 from belaypin.revisions import compare
 from belaypin.segments import FINGERPRINT_BYTES, MARK_BYTES
-from belaypin.times import MIN_US
+from belaypin.times import MIN_US, from_us
 
-__all__ = ["Selection"]
+__all__ = ["ANY_TIME", "Horizon", "Selection"]
 
 Kind = Literal["new", "changed"]
+
+
+class Horizon(NamedTuple):
+    """Below ``us`` items are too late, but those ``exempt``: surely never committed as they are."""
+
+    us: int
+    exempt: AbstractSet[ItemId] = frozenset()
+
+
+ANY_TIME = Horizon(MIN_US)
 
 
 class Selection:
     """The items that one commit has picked so far: their ledger entries and their counts."""
 
     def __init__(
-        self, key: Key, event_us: Callable[[Any], int] | None, late_before_us: int
+        self,
+        key: Key,
+        event_us: Callable[[Any], int] | None,
+        late_before_us: int,
+        newest_of: Callable[[Sequence[Any], Sequence[Any]], int | None] = lambda *_: None,
     ) -> None:
         self.entries: dict[ItemId, bytes | None] = {}
         self.counts = Counts()
+        self.too_late: set[ItemId] = set()
+        """Items from below the replay horizon, which were not picked."""
+        self.newest_us: int | None = MIN_US
+        """None of the entries has a later event time; None if that is not known."""
+        self._newest_of = newest_of
         self._key = key
         self._event_us = event_us
         self._late_before_us = late_before_us
@@ -52,28 +73,37 @@ class Selection:
         prints: Sequence[bytes] | None,
         unknown: set[ItemId],
         withheld: AbstractSet[ItemId] = frozenset(),
+        horizon: Horizon = ANY_TIME,
     ) -> list[Any]:
         """The items to process, in input order and each id once. ``membership`` is exact for them.
 
         Without ``prints`` the first of several items with one id counts; with them the last, which
         is the newest edit; or, where they hold revisions, the one with the highest. Those
-        ``withheld`` stay put aside, and count as skipped.
+        ``withheld`` stay put aside, and count as skipped. What lies below the ``horizon`` is too
+        late, as the ledger may have forgotten it.
         """
         stale = 0
         if withheld:
             unknown = unknown - withheld
+        touched: dict[ItemId, Any] = {}
         if prints is None:
-            picked = _first_of_each(unknown, items, ids)
+            found = _first_of_each(unknown, items, ids)
+            picked = self._in_time(found, horizon)
             entries: dict[ItemId, bytes | None] = dict.fromkeys(picked.ids)
             self.entries = self.entries | entries if self.entries else entries
         elif prints and len(prints[0]) == MARK_BYTES:
-            picked, stale = self._newer(membership, unknown, _newest(items, ids, prints), withheld)
+            newest = _newest(items, ids, prints)
+            found, touched, stale = self._newer(membership, unknown, newest, withheld)
+            picked = self._in_time(found, horizon)
+            self.entries.update((i, newest[i][1]) for i in (*picked.ids, *touched))
         else:
             last = dict(zip(ids, zip(items, prints, strict=True), strict=True))
-            picked = self._changed(membership, unknown, last, withheld)
+            found = self._changed(membership, unknown, last, withheld)
+            picked = self._in_time(found, horizon)
             self.entries.update((i, last[i][1]) for i in picked.ids)
         self._picked.append(picked)
-        self._count(len(items), len(unknown), len(picked.items), self._late(picked.items), stale)
+        self._age(items, [*picked.items, *touched.values()] if touched else picked.items)
+        self._count(len(items), len(found.items), picked, stale)
         return picked.items
 
     def is_picked(self, item: Any) -> bool:
@@ -130,25 +160,52 @@ class Selection:
         unknown: set[ItemId],
         newest: Mapping[ItemId, tuple[Any, bytes]],
         withheld: AbstractSet[ItemId],
-    ) -> tuple[_Picked, int]:
-        """What is new, or newer than what is committed; and how many were older than that."""
-        picked, stale = _Picked([], [], []), 0
+    ) -> tuple[_Picked, dict[ItemId, Any], int]:
+        """What is new, or newer than what is committed; or as it is; how many were older."""
+        picked, touched, stale = _Picked([], [], []), dict[ItemId, Any](), 0
         for item_id, (item, mark) in newest.items():
             if item_id in self.entries or item_id in withheld:
                 continue
             is_new = item_id in unknown
             verdict = "newer" if is_new else compare(membership.print_of(item_id), mark)
             stale += verdict == "older"
-            if verdict in ("newer", "touched"):
-                self.entries[item_id] = mark
-            if verdict == "newer":
+            if verdict == "touched":
+                touched[item_id] = item
+            elif verdict == "newer":
                 picked.items.append(item)
                 picked.ids.append(item_id)
                 picked.kinds.append("new" if is_new else "changed")
-        return picked, stale
+        return picked, touched, stale
 
-    def _count(self, seen: int, new: int, picked: int, late: int, stale: int) -> None:
-        self._add(Counts(new, seen - picked, picked - new, late, stale))
+    def _in_time(self, found: _Picked, horizon: Horizon) -> _Picked:
+        """What does not lie below the replay horizon."""
+        if horizon.us <= MIN_US or not found.items:
+            return found
+        event_us = self._event_us
+        if event_us is None:
+            raise UsageError(
+                f"{self._key} has a replay horizon: what is older than "
+                f"{from_us(horizon.us).isoformat()} is too late, as its ids may be forgotten. "
+                f"Without an event time nobody can tell. Nothing was written. Pass at= to "
+                f"windows(), as where the horizon was declared."
+            )
+        named = zip(found.ids, found.items, strict=True)
+        in_time = [i in horizon.exempt or event_us(item) >= horizon.us for i, item in named]
+        if all(in_time):
+            return found
+        picked = _Picked(*(list(compress(part, in_time)) for part in found))
+        self.too_late.update(found.ids)
+        self.too_late.difference_update(picked.ids)
+        return picked
+
+    def _age(self, items: Sequence[Any], entered: Sequence[Any]) -> None:
+        if entered:
+            self.newest_us = ledger.newest(self.newest_us, self._newest_of(items, entered))
+
+    def _count(self, seen: int, found: int, picked: _Picked, stale: int) -> None:
+        new, taken = picked.kinds.count("new"), len(picked.kinds)
+        late = self._late(picked.items)
+        self._add(Counts(new, seen - found, taken - new, late, stale, found - taken))
 
     def _add(self, more: Counts) -> None:
         self.counts = Counts(*map(sum, zip(self.counts, more, strict=True)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from belaypin.keys import MAX_PART_BYTES
 from belaypin.program import Program, Rows, SqlValue, Statement
 from belaypin.programs import dictionaries
+from belaypin.programs.scope import Name, Scope
 
 __all__ = [
     "INLINE_BYTES",
@@ -16,6 +16,7 @@ __all__ = [
     "KeyRow",
     "LeaseRow",
     "LedgerPage",
+    "Name",
     "OperationRow",
     "Orphans",
     "Scope",
@@ -41,38 +42,6 @@ _SHORT_ITEMS = 500
 _PAGE_OPERATIONS = 200
 _ORPHAN_KEY_IDS = 10_000
 
-_HIGHEST = "\U0010ffff" * (MAX_PART_BYTES // 4)  # no part of a key lies beyond it
-_NEXT = "\x01"  # as parts hold no NUL, nothing lies between a part and itself with this behind it
-
-Name = tuple[str, str, str]
-"""A key as its three columns; what is stored need not be a valid Key."""
-
-
-class Scope(NamedTuple):
-    """A range of keys, both ends included."""
-
-    first: Name
-    last: Name
-
-    @classmethod
-    def of(cls, pipeline: str | None, entity: str | None) -> Scope:
-        """All keys, those of a pipeline, or those of an entity."""
-        if pipeline is None:
-            return cls(("", "", ""), (_HIGHEST,) * 3)
-        if entity is None:
-            return cls((pipeline, "", ""), (pipeline, _HIGHEST, _HIGHEST))
-        return cls((pipeline, entity, ""), (pipeline, entity, _HIGHEST))
-
-    def beyond(self, name: Name) -> Scope:
-        """The part that lies behind ``name``."""
-        return Scope((name[0], name[1], name[2] + _NEXT), self.last)
-
-    def params(self) -> dict[str, SqlValue]:
-        columns = ("pipeline", "entity", "stream")
-        first = dict(zip(columns, self.first, strict=True))
-        last = {f"last_{c}": part for c, part in zip(columns, self.last, strict=True)}
-        return {**first, **last}
-
 
 class KeyRow(NamedTuple):
     """A checkpoint as it is stored; ``small_state`` is None where it is none or a large one."""
@@ -89,6 +58,9 @@ class KeyRow(NamedTuple):
     skipped: int
     changed: int
     late: int
+    too_late: int
+    dropped: int
+    horizon_us: int
     attempts: int
     version: int
     schema_version: int
@@ -105,7 +77,9 @@ class KeyRow(NamedTuple):
 
     @property
     def standing(self) -> Standing:
-        return Standing(self.generation, self.commits, self.head_seq, self.items)
+        return Standing(
+            self.generation, self.commits, self.head_seq, self.items, self.changed, self.dropped
+        )
 
     @property
     def has_short_ledger(self) -> bool:
@@ -164,6 +138,19 @@ class Standing(NamedTuple):
     commits: int
     head_seq: int
     items: int
+    changed: int
+    dropped: int
+
+    def agrees_with(self, distinct: int) -> bool:
+        """Whether so many distinct ids in the ledger are what the counters say.
+
+        An id that was committed with several contents may have been dropped once for each, and a
+        stream that was rewound may have dropped what it did not have before.
+        """
+        missing = self.items - distinct
+        if self.changed or self.generation > 1:
+            return 0 <= missing <= self.dropped
+        return missing == self.dropped
 
 
 class SegmentRow(NamedTuple):

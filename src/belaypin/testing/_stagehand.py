@@ -333,6 +333,7 @@ class _Kept:
         self.transaction = backend.transaction
         self.is_writing = backend.is_writing
         self.side = backend.side
+        self.shrink = backend.shrink
         self.for_threads = backend.for_threads
 
     def close(self) -> None:

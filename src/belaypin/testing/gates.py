@@ -68,6 +68,9 @@ class GatedBackend:
     def side(self) -> Backend:
         return GatedBackend(self._backend.side(), self._gate)
 
+    def shrink(self) -> tuple[int, int] | None:
+        return self._backend.shrink()
+
     def for_threads(self) -> Backend:
         return GatedBackend(self._backend.for_threads(), self._gate)
 

@@ -178,6 +178,9 @@ class AsyncPostgresBackend:
         backend.open()
         return backend
 
+    async def shrink(self) -> None:
+        """Nothing: autovacuum makes room for new rows by itself."""
+
     def for_threads(self) -> Backend:
         return self._beside()  # sync: return self
 

@@ -178,6 +178,9 @@ class PostgresBackend:
         backend.open()
         return backend
 
+    def shrink(self) -> None:
+        """Nothing: autovacuum makes room for new rows by itself."""
+
     def for_threads(self) -> Backend:
         return self
 

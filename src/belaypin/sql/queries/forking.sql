@@ -34,10 +34,10 @@ WHERE pipeline = :pipeline AND entity >= :entity AND entity <= :last_entity;
 -- name: fork.key
 INSERT INTO belaypin_checkpoint
     (pipeline, entity, stream, generation, commits, head_seq, progress, items, skipped, changed, late,
-     stale, processor, revision, failures, version, state, schema_version, content_hash, first_seen_us, last_seen_us, created_us, updated_us,
+     stale, too_late, dropped, horizon_us, processor, revision, failures, version, state, schema_version, content_hash, first_seen_us, last_seen_us, created_us, updated_us,
      completed_us)
 SELECT :new_pipeline, :new_entity, stream, generation, commits, head_seq, progress, items, skipped, changed,
-       late, stale, processor, revision, failures, version, state, schema_version, content_hash, first_seen_us, last_seen_us, created_us,
+       late, stale, too_late, dropped, horizon_us, processor, revision, failures, version, state, schema_version, content_hash, first_seen_us, last_seen_us, created_us,
        updated_us, completed_us
 FROM belaypin_checkpoint
 WHERE key_id = :key_id
@@ -46,8 +46,8 @@ RETURNING key_id;
 
 -- name: fork.segments
 INSERT INTO belaypin_segment
-    (key_id, seq, generation, level, items, low, high, raw_bytes, token, created_us, payload)
-SELECT :new_key_id, seq, generation, level, items, low, high, raw_bytes, token, created_us, payload
+    (key_id, seq, generation, level, items, low, high, raw_bytes, token, created_us, newest_us, payload)
+SELECT :new_key_id, seq, generation, level, items, low, high, raw_bytes, token, created_us, newest_us, payload
 FROM belaypin_segment
 WHERE key_id = :key_id AND generation = :generation;
 

@@ -5,6 +5,7 @@
 SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN stream <> '' THEN 1 ELSE 0 END), 0) AS BIGINT),
        CAST(COALESCE(SUM(items), 0) AS BIGINT), CAST(COALESCE(SUM(skipped), 0) AS BIGINT),
        CAST(COALESCE(SUM(changed), 0) AS BIGINT), CAST(COALESCE(SUM(late), 0) AS BIGINT),
+       CAST(COALESCE(SUM(too_late), 0) AS BIGINT),
        CAST(COALESCE(SUM(LENGTH(state)), 0) AS BIGINT), {now_us} AS now_us
 FROM belaypin_checkpoint
 WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)

@@ -58,7 +58,8 @@ WHERE key_id = :key_id
 -- The version never goes back: a state that differs from what is there is a new version.
 UPDATE belaypin_checkpoint
 SET generation = :generation, progress = s.progress, items = s.items, skipped = s.skipped,
-    changed = s.changed, late = s.late, stale = s.stale, processor = s.processor, revision = s.revision,
+    changed = s.changed, late = s.late, stale = s.stale,
+    too_late = s.too_late, dropped = s.dropped, processor = s.processor, revision = s.revision,
     content_hash = s.content_hash, first_seen_us = s.first_seen_us,
     last_seen_us = s.last_seen_us, completed_us = s.completed_us, schema_version = s.schema_version,
     state = CASE WHEN :is_same = 1 THEN belaypin_checkpoint.state ELSE (
@@ -73,7 +74,7 @@ WHERE belaypin_checkpoint.key_id = :key_id AND s.key_id = :key_id AND s.savepoin
 -- Whose code may work here does not change: nothing is known of the items, but much of the code.
 UPDATE belaypin_checkpoint
 SET generation = :generation, progress = '{}', items = 0, skipped = 0, changed = 0, late = 0, stale = 0,
-    failures = 0, revision = NULL, content_hash = NULL, first_seen_us = NULL, last_seen_us = NULL, completed_us = NULL,
+    too_late = 0, dropped = 0, failures = 0, revision = NULL, content_hash = NULL, first_seen_us = NULL, last_seen_us = NULL, completed_us = NULL,
     schema_version = 0, state = NULL, version = version + CASE WHEN :is_same = 1 THEN 0 ELSE 1 END,
     updated_us = {now_us}
 WHERE key_id = :key_id;
@@ -135,10 +136,10 @@ WHERE savepoint_id = :savepoint_id;
 -- name: savepoint.key
 INSERT INTO belaypin_savepoint_key
     (key_id, savepoint_id, generation, head_seq, progress, items, skipped, changed, late, stale,
-     processor, revision, version, schema_version, has_state, content_hash, first_seen_us, last_seen_us, completed_us,
+     too_late, dropped, processor, revision, version, schema_version, has_state, content_hash, first_seen_us, last_seen_us, completed_us,
      at_generation, at_commits, at_version)
 SELECT key_id, :savepoint_id, generation, head_seq, progress, items, skipped, changed, late, stale,
-       processor, revision, version, schema_version, CASE WHEN state IS NULL THEN 0 ELSE 1 END, content_hash, first_seen_us,
+       too_late, dropped, processor, revision, version, schema_version, CASE WHEN state IS NULL THEN 0 ELSE 1 END, content_hash, first_seen_us,
        last_seen_us, completed_us, generation, commits, version
 FROM belaypin_checkpoint
 WHERE key_id = :key_id

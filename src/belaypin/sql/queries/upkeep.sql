@@ -3,7 +3,7 @@
 -- name: upkeep.keys
 -- In key order, from one key to another, both included. A large state is read by itself.
 SELECT key_id, pipeline, entity, stream, generation, commits, head_seq, progress, items, skipped, changed, late,
-       attempts, version, schema_version, content_hash, first_seen_us, last_seen_us,
+       too_late, dropped, horizon_us, attempts, version, schema_version, content_hash, first_seen_us, last_seen_us,
        CASE WHEN LENGTH(state) <= :inline_bytes THEN state END AS small_state,
        LENGTH(state) AS state_bytes,
        (SELECT MAX(s.seq) FROM belaypin_segment AS s WHERE s.key_id = c.key_id) AS last_seq
@@ -70,7 +70,7 @@ ORDER BY l.key_id, l.role;
 
 -- name: upkeep.standing
 -- Whether a stream has moved on since: each commit changes at least one of these.
-SELECT generation, commits, head_seq, items
+SELECT generation, commits, head_seq, items, changed, dropped
 FROM belaypin_checkpoint
 WHERE key_id = :key_id;
 

@@ -40,6 +40,8 @@ CREATE TABLE belaypin_savepoint_key (
     changed        BIGINT NOT NULL,
     late           BIGINT NOT NULL,
     stale          BIGINT NOT NULL,
+    too_late       BIGINT NOT NULL,
+    dropped        BIGINT NOT NULL,
     processor      BIGINT NOT NULL,
     revision       BIGINT,
     version        BIGINT NOT NULL,

@@ -40,6 +40,8 @@ CREATE TABLE belaypin_savepoint_key (
     changed        INTEGER NOT NULL,
     late           INTEGER NOT NULL,
     stale          INTEGER NOT NULL,
+    too_late       INTEGER NOT NULL,
+    dropped        INTEGER NOT NULL,
     processor      INTEGER NOT NULL,
     revision       INTEGER,
     version        INTEGER NOT NULL,

@@ -64,6 +64,7 @@ A cursor, as JSON | fetched._MAX_CURSOR_BYTES | bytes | `FetchError`
 The shortest `ttl_s` of a lease | _sync.store._MIN_TTL_US | us | `UsageError`
 Renewals in each `ttl_s` | heartbeat.BEATS_PER_TTL | |
 Ids of one stream in memory (`ledger_items`) | membership.LIMIT_ITEMS | | read again on need
+States kept of each key when others replace them (`history`) | schema.KEPT_VERSIONS | | the oldest are pruned
 Ids in one ledger segment | segments.BLOCK_ITEMS | | several segments
 Ledger segments of one level | programs.ledger.FAN_OUT | | they merge
 Pages without news whose cursor may wait | programs.courses._LEFT_TO_LATER | | it is written

@@ -36,11 +36,12 @@ from belaypin.errors import (
     UsageError,
     VersionConflict,
 )
+from belaypin.fields import check_count
 from belaypin.fingerprint import canonical, fingerprint
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.retry import Retry
-from belaypin.schema import Schema
+from belaypin.schema import KEPT_VERSIONS, Schema
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from belaypin.explanation import Explanation, Placed
     from belaypin.failure import Failure
     from belaypin.health import Health
+    from belaypin.history import Difference, Forked, Rewound, RewoundStream, Savepoint, Version
     from belaypin.message import Delivery, Message
     from belaypin.operation import Attempt, Operation
     from belaypin.plan import Outcome, Plan, RecoveryReport, Step
@@ -115,12 +117,14 @@ __all__ = [
     "CorruptRecord",
     "Delivery",
     "DictionaryReport",
+    "Difference",
     "Dropped",
     "Explanation",
     "Failure",
     "Fenced",
     "FetchError",
     "Finding",
+    "Forked",
     "GcReport",
     "Health",
     "Interval",
@@ -147,6 +151,9 @@ __all__ = [
     "Result",
     "Retention",
     "Retry",
+    "Rewound",
+    "RewoundStream",
+    "Savepoint",
     "Schema",
     "SchemaTooNew",
     "SqlError",
@@ -162,6 +169,7 @@ __all__ = [
     "Trial",
     "UpcastReport",
     "UsageError",
+    "Version",
     "VersionConflict",
     "Window",
     "Work",
@@ -183,13 +191,15 @@ def open(
     *,
     clock: Clock | None = None,
     ledger_items: int = LIMIT_ITEMS,
+    history: int = KEPT_VERSIONS,
     cache: str | None = None,
 ) -> Store:
     """Open the store at ``url``, making its tables if need be; close it, or use it in a ``with``.
 
     ``sqlite:///app.db`` is a file in the working directory, ``sqlite:///:memory:`` lives as long
     as the store is open, ``postgresql:///app`` is a database that exists. ``ledger_items``: ids
-    that each stream may keep in memory. ``clock`` replaces the database's clock, for tests.
+    that each stream may keep in memory. ``history``: states of each Key that are kept when others
+    replace them (0: none), see ``store.history``. ``clock`` replaces the database's clock, for tests.
     ``cache``: the URL of a Redis (``redis://host:6379/0``) that takes item checks (``seen``) off
     the database; without it, and with whatever goes wrong there, the answers are the same.
 
@@ -198,7 +208,8 @@ def open(
     """
     from belaypin._sync.store import Store
 
-    store = Store(_backend(parse_url(url), clock), limit_items=ledger_items)
+    check_count("history", history, at_least=0)
+    store = Store(_backend(parse_url(url), clock), limit_items=ledger_items, history=history)
     try:
         store._migrate()
         if cache is not None:
@@ -214,13 +225,15 @@ async def aopen(
     *,
     clock: Clock | None = None,
     ledger_items: int = LIMIT_ITEMS,
+    history: int = KEPT_VERSIONS,
     cache: str | None = None,
 ) -> AsyncStore:
     """``open`` for asyncio: the same store, its methods awaited."""
     from belaypin._async.store import AsyncStore
 
+    check_count("history", history, at_least=0)
     backend = await _async_backend(parse_url(url), clock)
-    store = AsyncStore(backend, limit_items=ledger_items)
+    store = AsyncStore(backend, limit_items=ledger_items, history=history)
     try:
         await store._migrate()
         if cache is not None:
@@ -292,6 +305,7 @@ _RECORDS = {
     "explanation": ("Explanation", "Placed"),
     "failure": ("Failure",),
     "health": ("Health",),
+    "history": ("Difference", "Forked", "Rewound", "RewoundStream", "Savepoint", "Version"),
     "message": ("Delivery", "Message"),
     "operation": ("Attempt", "Operation"),
     "plan": ("Outcome", "Plan", "RecoveryReport", "Step"),

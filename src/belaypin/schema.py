@@ -17,6 +17,7 @@ from belaypin.errors import CorruptRecord, SchemaTooNew, UsageError
 from belaypin.fields import describe
 
 __all__ = [
+    "KEPT_VERSIONS",
     "MAX_VERSION",
     "Schema",
     "read_as_stored",
@@ -25,6 +26,9 @@ __all__ = [
     "too_new",
     "version_of",
 ]
+
+KEPT_VERSIONS = 10
+"""How many states that were replaced are kept of each Key, unless the store is opened otherwise."""
 
 MAX_VERSION = 2**32 - 1
 """What a frame has room for."""

@@ -55,12 +55,14 @@ class GroupCommit:
         bound: LossBound,
         *,
         batch_items: int,
+        history: int,
         gather_s: float = 0.0,
     ) -> None:
         self.bound = bound
         self.last_error: BelaypinError | None = None
         """Why the batch that is being written has not come through yet."""
         self._connect = connect
+        self._history = history
         self._batch_items = min(batch_items, _BATCH_ITEMS)
         self._gather_items = self._batch_items
         self._gather_s = gather_s
@@ -299,7 +301,7 @@ class GroupCommit:
         self._began_s = monotonic_s()
         try:
             with self._connect().transaction() as transaction:
-                written = transaction.run(batches.save(saves))
+                written = transaction.run(batches.save(saves, self._history))
         except (StoreBusy, StoreUnavailable):
             if written is None or not self._came_through(saves, written):
                 raise

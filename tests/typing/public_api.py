@@ -193,6 +193,23 @@ def records(store: belaypin.Store) -> None:
     assert_type(store.lag(key), timedelta | None)
 
 
+def travel(store: belaypin.Store, since: datetime, until: datetime) -> None:
+    key = ("social", "user:7")
+    assert_type(store.history(key, limit=5), list[belaypin.Version])
+    assert_type(store.diff(key, 1, 2), list[belaypin.Difference])
+    assert_type(store.load(key, Progress, version=1), belaypin.Checkpoint[Progress] | None)
+    assert_type(store.repair(key), int | None)
+    assert_type(store.savepoint(key, "before v2", note="new parser"), belaypin.Savepoint)
+    assert_type(store.savepoints(), list[belaypin.Savepoint])
+    rewound = store.rewind(key, to="before v2", dry_run=True)
+    assert_type(rewound, belaypin.Rewound)
+    assert_type(rewound.streams, tuple[belaypin.RewoundStream, ...])
+    assert_type(store.rewind(key, to=3, force=True), belaypin.Rewound)
+    assert_type(store.reset(key), belaypin.Rewound)
+    assert_type(store.reopen(key, since, until), belaypin.Rewound)
+    assert_type(store.fork(key, ("social", "trial")), belaypin.Forked)
+
+
 def housekeeping(store: belaypin.Store) -> None:
     report = store.gc(belaypin.Retention(audit="90d", samples_daily=None), limit=100)
     assert_type(report, belaypin.GcReport)

@@ -75,7 +75,7 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         try:
             changes = self._components.changes() if self else []
             if changes:
-                await self._work._run(components.save(changes))
+                await self._work._run(components.save(changes, self._tenure.fence().token))
             await self._work._renew_if_long(self._tenure.fence())
             await self._work._end()
         except BaseException as failure:

@@ -289,7 +289,7 @@ class AsyncCommit(AsyncWork):
                 self._course.horizon_us,
             )
             appended = await self._run(pages.commit(self._fence, self._stream, advance))
-            await self._run(components.save(changes))
+            await self._run(components.save(changes, self._fence.token))
             watch = self._course.handling.watch
             if watch is not None and watch.is_active:
                 await self._run(suspects.calm(watch))

@@ -26,11 +26,17 @@ class AsyncEvolution:
     """One run over the states of a kind; each batch is a transaction of its own."""
 
     def __init__(
-        self, open_transaction: OpenTransaction, pipeline: str, stream: str, batch: int
+        self,
+        open_transaction: OpenTransaction,
+        pipeline: str,
+        stream: str,
+        batch: int,
+        history: int,
     ) -> None:
         self.kind = Kind(pipeline, stream)
         self._open_transaction = open_transaction
         self._batch = batch
+        self._history = history
 
     async def upcast(self, tally: Tally, after_entity: str, limit: int | None) -> UpcastReport:
         """Upcast what is older, up to ``limit`` states looked at."""
@@ -61,7 +67,7 @@ class AsyncEvolution:
     async def _replaced(self, tally: Tally, upcasts: Sequence[Upcast]) -> list[Upcast]:
         if not upcasts:
             return []
-        done = await self._run(evolution.replace(upcasts))
+        done = await self._run(evolution.replace(upcasts, self._history))
         replaced = {upcast.stored.key_id for upcast in done}
         for upcast in upcasts:
             if upcast.stored.key_id not in replaced:
@@ -75,7 +81,7 @@ class AsyncEvolution:
             upcast = tally.take(now) if now is not None else None
             if upcast is None:
                 return []
-            if done := await self._run(evolution.replace([upcast])):
+            if done := await self._run(evolution.replace([upcast], self._history)):
                 return done
         tally.failed(stored, _KEPT_CHANGING)
         return []

@@ -37,7 +37,9 @@ class AsyncJoined(AsyncRecords, AbstractAsyncContextManager["AsyncJoined"]):
         dialect: Dialect,
         epoch: str,
         pinned_clock: Callable[[], int] | None,
+        history: int,
     ) -> None:
+        self._history = history
         self._connection = _Connection.of(connection)
         if self._connection.dialect not in (dialect, None):
             raise UsageError(

@@ -19,6 +19,7 @@ from belaypin._async.outbox import AsyncOutbox
 from belaypin._async.records import AsyncRecords, KeyLike
 from belaypin._async.recovery import AsyncRecovery
 from belaypin._async.retention import AsyncHousekeeping
+from belaypin._async.travel import AsyncTravel
 from belaypin._async.writers import AsyncWriters
 from belaypin.backends.base import AsyncBackend, AsyncTransaction, Params, Result
 from belaypin.catalog import migrations
@@ -32,7 +33,7 @@ from belaypin.membership import LIMIT_ITEMS
 from belaypin.programs import facts
 from belaypin.programs.migrations import apply, epoch, pending
 from belaypin.retry import Retry
-from belaypin.schema import Schema
+from belaypin.schema import KEPT_VERSIONS, Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
 
@@ -52,6 +53,7 @@ _STATES_PER_STEP = 100
 class AsyncStore(
     AsyncRecords,
     AsyncRecovery,
+    AsyncTravel,
     AsyncAudit,
     AsyncOperations,
     AsyncOutbox,
@@ -65,9 +67,16 @@ class AsyncStore(
 ):
     """A store in a database, made by ``belaypin.aopen(url)``. Close it, or use it in a ``with``."""
 
-    def __init__(self, backend: AsyncBackend, *, limit_items: int = LIMIT_ITEMS) -> None:
+    def __init__(
+        self,
+        backend: AsyncBackend,
+        *,
+        limit_items: int = LIMIT_ITEMS,
+        history: int = KEPT_VERSIONS,
+    ) -> None:
         self._backend = backend
         self._limit_items = limit_items
+        self._history = history
         self._heartbeat = Heartbeat(backend.side)
         self._writers = set()
         self._epoch = ""
@@ -131,6 +140,7 @@ class AsyncStore(
             duration_us(wait_s, "wait_s"),
             self._limit_items,
             Retry() if retry is None else retry,
+            self._history,
             self._epoch,
         )
 
@@ -143,7 +153,11 @@ class AsyncStore(
         from belaypin._async.joined import AsyncJoined
 
         return AsyncJoined(
-            connection, self._backend.dialect, self._epoch, self._backend.pinned_clock
+            connection,
+            self._backend.dialect,
+            self._epoch,
+            self._backend.pinned_clock,
+            self._history,
         )
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
@@ -227,7 +241,7 @@ class AsyncStore(
         if not isinstance(schema, Schema):
             raise UsageError(f"schema must be a belaypin.Schema, not {describe(schema)}.")
         Key.of((pipeline, "entity") if stream is None else (pipeline, "entity", stream))
-        return AsyncEvolution(self._open, pipeline, stream or "", _STATES_PER_STEP)
+        return AsyncEvolution(self._open, pipeline, stream or "", _STATES_PER_STEP, self._history)
 
     def _heartbeat_for_once(self) -> Heartbeat | None:
         return self._heartbeat

@@ -75,6 +75,7 @@ class _Verification:
         while scope is not None:
             page, scope = await self._run(upkeep.key_page(scope))
             self._check_page(page)
+            await self._history(page)
             for row in page.keys:
                 await self._state(row)
                 if row.last_seq is not None:
@@ -142,6 +143,16 @@ class _Verification:
         for lease in page.leases:
             key = inspection.readable_key(by_id[lease.key_id].name)
             self._add(inspection.check_lease(lease, key))
+
+    async def _history(self, page: KeyPage) -> None:
+        names = {row.key_id: row.name for row in page.keys}
+        for row in page.history:
+            framed = row.small_state
+            if framed is None:
+                framed = await self._run(upkeep.kept_state(row))
+            if framed is not None:
+                key = inspection.readable_key(names[row.key_id])
+                self._add(inspection.check_kept(framed, row, key))
 
     async def _state(self, row: KeyRow) -> None:
         framed = row.small_state

@@ -37,6 +37,7 @@ class AsyncWriter(AbstractAsyncContextManager["AsyncWriter"]):
         *,
         is_durable_first: bool,
         max_items: int,
+        history: int,
         max_delay_s: float,
         timeout_s: float,
         drain_on_sigterm: bool,
@@ -46,7 +47,11 @@ class AsyncWriter(AbstractAsyncContextManager["AsyncWriter"]):
         self._timeout_s = timeout_s
         bound = LossBound(0, 0.0) if is_durable_first else LossBound(max_items, max_delay_s)
         self._core = GroupCommit(
-            backend.for_threads, bound, batch_items=max_items, gather_s=max_delay_s
+            backend.for_threads,
+            bound,
+            batch_items=max_items,
+            history=history,
+            gather_s=max_delay_s,
         )
         self._stay = drain_at_exit(self._core, timeout_s, on_sigterm=drain_on_sigterm)
         self._closed = closed

@@ -23,6 +23,7 @@ class AsyncWriters:
     """The writers of a store, which closes those that are still open."""
 
     _backend: AsyncBackend
+    _history: int
     _writers: set[AsyncWriter]
 
     def writer(
@@ -59,6 +60,7 @@ class AsyncWriters:
             self._backend,
             is_durable_first=durability == "sync",
             max_items=max_items,
+            history=self._history,
             max_delay_s=delay_s,
             timeout_s=duration_us(timeout_s, "timeout_s") / 1_000_000,
             drain_on_sigterm=drain_on_sigterm,

@@ -76,7 +76,7 @@ class Change(AbstractContextManager["Change"]):
         try:
             changes = self._components.changes() if self else []
             if changes:
-                self._work._run(components.save(changes))
+                self._work._run(components.save(changes, self._tenure.fence().token))
             self._work._renew_if_long(self._tenure.fence())
             self._work._end()
         except BaseException as failure:

@@ -288,7 +288,7 @@ class Commit(Work):
                 self._course.horizon_us,
             )
             appended = self._run(pages.commit(self._fence, self._stream, advance))
-            self._run(components.save(changes))
+            self._run(components.save(changes, self._fence.token))
             watch = self._course.handling.watch
             if watch is not None and watch.is_active:
                 self._run(suspects.calm(watch))

@@ -27,11 +27,17 @@ class Evolution:
     """One run over the states of a kind; each batch is a transaction of its own."""
 
     def __init__(
-        self, open_transaction: OpenTransaction, pipeline: str, stream: str, batch: int
+        self,
+        open_transaction: OpenTransaction,
+        pipeline: str,
+        stream: str,
+        batch: int,
+        history: int,
     ) -> None:
         self.kind = Kind(pipeline, stream)
         self._open_transaction = open_transaction
         self._batch = batch
+        self._history = history
 
     def upcast(self, tally: Tally, after_entity: str, limit: int | None) -> UpcastReport:
         """Upcast what is older, up to ``limit`` states looked at."""
@@ -62,7 +68,7 @@ class Evolution:
     def _replaced(self, tally: Tally, upcasts: Sequence[Upcast]) -> list[Upcast]:
         if not upcasts:
             return []
-        done = self._run(evolution.replace(upcasts))
+        done = self._run(evolution.replace(upcasts, self._history))
         replaced = {upcast.stored.key_id for upcast in done}
         for upcast in upcasts:
             if upcast.stored.key_id not in replaced:
@@ -76,7 +82,7 @@ class Evolution:
             upcast = tally.take(now) if now is not None else None
             if upcast is None:
                 return []
-            if done := self._run(evolution.replace([upcast])):
+            if done := self._run(evolution.replace([upcast], self._history)):
                 return done
         tally.failed(stored, _KEPT_CHANGING)
         return []

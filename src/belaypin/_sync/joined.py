@@ -38,7 +38,9 @@ class Joined(Records, AbstractContextManager["Joined"]):
         dialect: Dialect,
         epoch: str,
         pinned_clock: Callable[[], int] | None,
+        history: int,
     ) -> None:
+        self._history = history
         self._connection = _Connection.of(connection)
         if self._connection.dialect not in (dialect, None):
             raise UsageError(

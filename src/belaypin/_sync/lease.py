@@ -76,6 +76,7 @@ class Lease(AbstractContextManager["Lease"]):
         wait_us: int,
         limit_items: int,
         retry: Retry,
+        history: int,
         epoch: str = "",
     ) -> None:
         self.key = key
@@ -87,6 +88,7 @@ class Lease(AbstractContextManager["Lease"]):
         self._limit_items = limit_items
         self._retry = retry
         self._only_after = 0  # in recovery: the token that the lease had when the plan was made
+        self._history = history
         self._owner = owner_name(unique_id())
         self._held: Fence | None = None
         self._beat: Beat | None = None
@@ -139,6 +141,7 @@ class Lease(AbstractContextManager["Lease"]):
             raise
         self._held = found
         self._is_lost = False
+        self._streams.clear()  # while nobody held it, it may have been rewound
         fence = found
         self._beat = self._heartbeat.add(
             lambda: leases.renew(fence), self._lose, self._ttl_us / 1_000_000
@@ -211,7 +214,7 @@ class Lease(AbstractContextManager["Lease"]):
         Raises SchemaTooNew if newer code has saved its state, UsageError if it is no component.
         """
         fence = self._fence()
-        attached = Attached(self.key.child(name), component, type, schema)
+        attached = Attached(self.key.child(name), component, type, schema, self._history)
         with self._backend.transaction(write=False) as transaction:
             row = transaction.run(checkpoints.read(attached.key))
         if row is None:

@@ -19,10 +19,10 @@ from belaypin.heartbeat import Heartbeat
 from belaypin.ids import ItemId, check_new_ids, extract_ids
 from belaypin.keys import Key
 from belaypin.program import Program
-from belaypin.programs import checkpoints, coverage, facts, outbox
+from belaypin.programs import checkpoints, coverage, facts, history, outbox
 from belaypin.programs.checkpoints import CheckpointRow, OriginalRow
 from belaypin.records import Checkpoint, Interval, Original
-from belaypin.schema import Schema, read_as_stored, read_state, version_of
+from belaypin.schema import KEPT_VERSIONS, Schema, read_as_stored, read_state, version_of
 from belaypin.times import Duration, duration_us, from_us, to_us
 
 __all__ = ["KeyLike", "Records"]
@@ -34,6 +34,9 @@ KeyLike = Key | str | Sequence[str]
 
 class Records(ABC):
     """Reads and writes at a Key, each in one transaction that ``_open`` opens."""
+
+    _history = KEPT_VERSIONS
+    """How many states that were replaced are kept of each Key."""
 
     @abstractmethod
     def _open(self, *, write: bool = True) -> AbstractContextManager[Transaction]:
@@ -62,19 +65,35 @@ class Records(ABC):
         """
         schema_version = version_of(schema)
         frame = encode_frame(dump_state(state), schema_version=schema_version)
-        saving = checkpoints.save(Key.of(key), frame, schema_version, expected_version)
-        return self._run(saving)
+        return self._run(
+            checkpoints.save(Key.of(key), frame, schema_version, expected_version, self._history)
+        )
 
     @overload
-    def load(self, key: KeyLike, *, schema: Schema | None = None) -> Checkpoint[Any] | None: ...
+    def load(
+        self, key: KeyLike, *, schema: Schema | None = None, version: int | None = None
+    ) -> Checkpoint[Any] | None: ...
     @overload
     def load(
-        self, key: KeyLike, type: type[T], *, schema: Schema | None = None
+        self,
+        key: KeyLike,
+        type: type[T],
+        *,
+        schema: Schema | None = None,
+        version: int | None = None,
     ) -> Checkpoint[T] | None: ...
     def load(
-        self, key: KeyLike, type: Any = object, *, schema: Schema | None = None
+        self,
+        key: KeyLike,
+        type: Any = object,
+        *,
+        schema: Schema | None = None,
+        version: int | None = None,
     ) -> Checkpoint[Any] | None:
         """The checkpoint at a Key, its state as ``type``; None if there is none.
+
+        ``version``: with the state that it had then, None if that is no longer kept; see
+        ``history``.
 
         A state of an older version than ``schema`` is upcast in memory; the next ``save`` with
         that schema stores it so. Raises CorruptRecord if what is stored is damaged, UsageError if
@@ -82,7 +101,8 @@ class Records(ABC):
         """
         key = Key.of(key)
         version_of(schema)
-        row = self._run(checkpoints.read(key), write=False)
+        reading = checkpoints.read(key) if version is None else history.read(key, version)
+        row = self._run(reading, write=False)
         return _checkpoint(key, row, type, schema) if row is not None else None
 
     def originals(self, key: KeyLike) -> list[Original]:

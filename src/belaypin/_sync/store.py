@@ -19,6 +19,7 @@ from belaypin._sync.outbox import Outbox
 from belaypin._sync.records import KeyLike, Records
 from belaypin._sync.recovery import Recovery
 from belaypin._sync.retention import Housekeeping
+from belaypin._sync.travel import Travel
 from belaypin._sync.writers import Writers
 from belaypin.backends.base import Backend, Params, Result, Transaction
 from belaypin.catalog import migrations
@@ -32,7 +33,7 @@ from belaypin.membership import LIMIT_ITEMS
 from belaypin.programs import facts
 from belaypin.programs.migrations import apply, epoch, pending
 from belaypin.retry import Retry
-from belaypin.schema import Schema
+from belaypin.schema import KEPT_VERSIONS, Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
 
@@ -52,6 +53,7 @@ _STATES_PER_STEP = 100
 class Store(
     Records,
     Recovery,
+    Travel,
     Audit,
     Operations,
     Outbox,
@@ -65,9 +67,16 @@ class Store(
 ):
     """A store in a database, made by ``belaypin.open(url)``. Close it, or use it in a ``with``."""
 
-    def __init__(self, backend: Backend, *, limit_items: int = LIMIT_ITEMS) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        limit_items: int = LIMIT_ITEMS,
+        history: int = KEPT_VERSIONS,
+    ) -> None:
         self._backend = backend
         self._limit_items = limit_items
+        self._history = history
         self._heartbeat = Heartbeat(backend.side)
         self._writers = set()
         self._epoch = ""
@@ -131,6 +140,7 @@ class Store(
             duration_us(wait_s, "wait_s"),
             self._limit_items,
             Retry() if retry is None else retry,
+            self._history,
             self._epoch,
         )
 
@@ -142,7 +152,13 @@ class Store(
         """
         from belaypin._sync.joined import Joined
 
-        return Joined(connection, self._backend.dialect, self._epoch, self._backend.pinned_clock)
+        return Joined(
+            connection,
+            self._backend.dialect,
+            self._epoch,
+            self._backend.pinned_clock,
+            self._history,
+        )
 
     def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement of your own in a transaction of its own, such as CREATE TABLE."""
@@ -223,7 +239,7 @@ class Store(
         if not isinstance(schema, Schema):
             raise UsageError(f"schema must be a belaypin.Schema, not {describe(schema)}.")
         Key.of((pipeline, "entity") if stream is None else (pipeline, "entity", stream))
-        return Evolution(self._open, pipeline, stream or "", _STATES_PER_STEP)
+        return Evolution(self._open, pipeline, stream or "", _STATES_PER_STEP, self._history)
 
     def _heartbeat_for_once(self) -> Heartbeat | None:
         return self._heartbeat

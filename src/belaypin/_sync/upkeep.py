@@ -76,6 +76,7 @@ class _Verification:
         while scope is not None:
             page, scope = self._run(upkeep.key_page(scope))
             self._check_page(page)
+            self._history(page)
             for row in page.keys:
                 self._state(row)
                 if row.last_seq is not None:
@@ -143,6 +144,16 @@ class _Verification:
         for lease in page.leases:
             key = inspection.readable_key(by_id[lease.key_id].name)
             self._add(inspection.check_lease(lease, key))
+
+    def _history(self, page: KeyPage) -> None:
+        names = {row.key_id: row.name for row in page.keys}
+        for row in page.history:
+            framed = row.small_state
+            if framed is None:
+                framed = self._run(upkeep.kept_state(row))
+            if framed is not None:
+                key = inspection.readable_key(names[row.key_id])
+                self._add(inspection.check_kept(framed, row, key))
 
     def _state(self, row: KeyRow) -> None:
         framed = row.small_state

@@ -24,6 +24,7 @@ class Writers:
     """The writers of a store, which closes those that are still open."""
 
     _backend: Backend
+    _history: int
     _writers: set[Writer]
 
     def writer(
@@ -60,6 +61,7 @@ class Writers:
             self._backend,
             is_durable_first=durability == "sync",
             max_items=max_items,
+            history=self._history,
             max_delay_s=delay_s,
             timeout_s=duration_us(timeout_s, "timeout_s") / 1_000_000,
             drain_on_sigterm=drain_on_sigterm,

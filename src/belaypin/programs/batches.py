@@ -32,8 +32,11 @@ class Written(NamedTuple):
     transaction: str | None
 
 
-def save(saves: Sequence[Save]) -> Program[Written]:
-    """Save all; those of one Key in their order. One that is refused is left out."""
+def save(saves: Sequence[Save], history: int) -> Program[Written]:
+    """Save all; those of one Key in their order. One that is refused is left out.
+
+    The ``history`` newest states that they replace are kept of each Key.
+    """
     rows = yield Statement("transaction.name")
     # New rows in one order and then locks in another: so no two batches wait for each other.
     key_ids: dict[Key, int] = {}
@@ -44,7 +47,7 @@ def save(saves: Sequence[Save]) -> Program[Written]:
         key, frame, schema_version = saves[index]
         try:
             outcomes[index] = yield from checkpoints.save_at(
-                key, key_ids[key], frame, schema_version, None
+                key, key_ids[key], frame, schema_version, None, history
             )
         except (SchemaTooNew, VersionConflict) as error:
             outcomes[index] = error

@@ -9,7 +9,7 @@ from belaypin.keys import Key
 from belaypin.processors import processor_too_new
 from belaypin.program import Program, SqlValue, Statement
 from belaypin.programs import dictionaries
-from belaypin.schema import too_new
+from belaypin.schema import KEPT_VERSIONS, too_new
 
 __all__ = [
     "CheckpointRow",
@@ -22,6 +22,7 @@ __all__ = [
     "find",
     "has_content",
     "keep_original",
+    "keep_version",
     "lock",
     "named",
     "originals",
@@ -30,6 +31,8 @@ __all__ = [
     "save_at",
     "unchanged",
 ]
+
+_VERSIONS_PER_PRUNING = 7  # a prime: whatever else moves the version, some save meets it
 
 Kind = Literal["new", "changed", "unchanged", "stale"]
 
@@ -123,19 +126,30 @@ def lock(key_id: int) -> Program[LockedRow]:
     return LockedRow(*rows[0])
 
 
-def save(key: Key, state: bytes, schema_version: int, expected: int | None) -> Program[int]:
+def save(
+    key: Key,
+    state: bytes,
+    schema_version: int,
+    expected: int | None,
+    history: int = KEPT_VERSIONS,
+) -> Program[int]:
     """Store a framed state and return its new version.
 
     ``expected`` is the version that the writer read (0: no state yet); None overwrites whatever
-    is there. Raises VersionConflict if it is another, and SchemaTooNew, whatever was expected, if
-    newer code has written there.
+    is there. What is replaced is one of the ``history`` versions kept. Raises VersionConflict if
+    it is another, and SchemaTooNew, whatever was expected, if newer code has written there.
     """
     key_id = yield from ensure(key)
-    return (yield from save_at(key, key_id, state, schema_version, expected))
+    return (yield from save_at(key, key_id, state, schema_version, expected, history))
 
 
 def save_at(
-    key: Key, key_id: int, state: bytes, schema_version: int, expected: int | None
+    key: Key,
+    key_id: int,
+    state: bytes,
+    schema_version: int,
+    expected: int | None,
+    history: int,
 ) -> Program[int]:
     """``save``, at the row that the Key has."""
     row = yield from lock(key_id)
@@ -148,6 +162,7 @@ def save_at(
         )
     if row.schema_version < schema_version:
         yield from keep_original(key_id, schema_version)
+    yield from keep_version(key_id, row.version, history)
     rows = yield Statement(
         "checkpoint.save",
         {
@@ -167,6 +182,30 @@ def keep_original(key_id: int, schema_version: int) -> Program[None]:
     The caller has locked the row, in this same transaction.
     """
     yield Statement("original.keep", {"key_id": key_id, "schema_version": schema_version})
+
+
+def keep_version(
+    key_id: int, version: int, history: int, reason: str = "replaced", token: int | None = None
+) -> Program[None]:
+    """Keep the state, if it is still this ``version``, before another takes its place.
+
+    It locks the row. The newest ``history`` versions stay (0: none is kept), and a few more until
+    the next of them that are pruned together.
+    """
+    if not history or not version:
+        return
+    yield Statement(
+        "history.keep",
+        {
+            "key_id": key_id,
+            "version": version,
+            "is_damaged": 0,
+            "reason": reason,
+            "token": token,
+        },
+    )
+    if version % _VERSIONS_PER_PRUNING == 0:
+        yield Statement("history.prune", {"key_id": key_id, "beyond": history - 1})
 
 
 def originals(key: Key) -> Program[list[OriginalRow]]:

@@ -18,7 +18,7 @@ from belaypin.program import Program, Statement
 from belaypin.programs import checkpoints, dictionaries, leases
 from belaypin.programs.checkpoints import CheckpointRow
 from belaypin.programs.leases import Fence
-from belaypin.schema import Schema, read_raw, read_state, too_new, version_of
+from belaypin.schema import KEPT_VERSIONS, Schema, read_raw, read_state, too_new, version_of
 
 __all__ = ["Attached", "Components", "Snapshot", "open_row", "save"]
 
@@ -43,7 +43,12 @@ class Attached:
     """A component, the Key that it is stored at, and what is known to be stored there."""
 
     def __init__(
-        self, key: Key, component: Checkpointable[Any], type_: Any, schema: Schema | None
+        self,
+        key: Key,
+        component: Checkpointable[Any],
+        type_: Any,
+        schema: Schema | None,
+        history: int = KEPT_VERSIONS,
     ) -> None:
         missing = [part for part in _PARTS if not hasattr(component, part)]
         if missing:
@@ -58,6 +63,9 @@ class Attached:
         self.dictionary_id: int | None = None
         self.schema_version = version_of(schema)
         self.component = component
+        self.has_state = False
+        """Whether a state is stored there, which the next one replaces."""
+        self.history = history
         self._type = type_
         self._schema = schema
         self._stored: Snapshot | None = None  # in this schema; None if there is no such state
@@ -68,6 +76,7 @@ class Attached:
         """Put the component where the row says; without a state there it stays as it is."""
         self.key_id, self.version = row.key_id, row.version
         self.stored_schema_version = row.schema_version
+        self.has_state = row.state is not None
         self.dictionary_id = row.dictionary_id
         if row.state is not None:
             read = (row.state, row.schema_version)
@@ -91,6 +100,7 @@ class Attached:
     def saved(self, snapshot: Snapshot) -> None:
         """The snapshot is durable, or part of the user's own transaction."""
         self.version += 1
+        self.has_state = True
         self.stored_schema_version = self.schema_version
         self._stored = self._committed = snapshot
 
@@ -154,8 +164,8 @@ def open_row(fence: Fence, key: Key) -> Program[CheckpointRow]:
     return row
 
 
-def save(changes: Sequence[Change]) -> Program[None]:
-    """Save what has changed. The caller holds the lease, in this same transaction.
+def save(changes: Sequence[Change], token: int) -> Program[None]:
+    """Save what has changed. The caller holds the lease of ``token``, in this same transaction.
 
     Raises VersionConflict if somebody else saved at the Key, SchemaTooNew if newer code did.
     """
@@ -163,6 +173,9 @@ def save(changes: Sequence[Change]) -> Program[None]:
         if attached.stored_schema_version < attached.schema_version:
             yield from checkpoints.lock(attached.key_id)
             yield from checkpoints.keep_original(attached.key_id, attached.schema_version)
+        if attached.has_state:
+            kept = (attached.key_id, attached.version, attached.history)
+            yield from checkpoints.keep_version(*kept, token=token)
         frame = encode_frame(snapshot.raw, schema_version=attached.schema_version)
         frame = yield from dictionaries.shortened(frame, attached.dictionary_id)
         rows = yield Statement(

@@ -116,7 +116,12 @@ def skip(actor: str, failure: Failure, name: str | None) -> Program[bool]:
     is_new = yield from _is_new(stream, row, item_id)
     # Tokens follow the clock: this one is in order with those of the workers.
     appended = yield from ledger.append(
-        row.key_id, row.generation, stream.membership, entries, row.now_us
+        row.key_id,
+        row.generation,
+        stream.membership,
+        entries,
+        row.now_us,
+        barrier_seq=row.barrier_seq,
     )
     yield from failures.resolve_hole(row.key_id, row.generation, found)
     counts = {"items": int(is_new), "changed": int(not is_new)}

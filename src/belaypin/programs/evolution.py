@@ -19,7 +19,7 @@ from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import checkpoints, dictionaries
 from belaypin.records import StateChange, StateFailure, UpcastReport
-from belaypin.schema import Schema, read_raw
+from belaypin.schema import KEPT_VERSIONS, Schema, read_raw
 
 __all__ = ["Kind", "Stored", "Tally", "Upcast", "batch", "confirm", "replace", "stored_at"]
 
@@ -153,7 +153,7 @@ def stored_at(key: Key) -> Program[Stored | None]:
     return Stored(row.key_id, key.entity, row.version, row.schema_version, row.state)
 
 
-def replace(upcasts: Sequence[Upcast]) -> Program[list[Upcast]]:
+def replace(upcasts: Sequence[Upcast], history: int = KEPT_VERSIONS) -> Program[list[Upcast]]:
     """Replace each state that is still the one that was read; returns those that were."""
     done = []
     for upcast in upcasts:
@@ -162,6 +162,7 @@ def replace(upcasts: Sequence[Upcast]) -> Program[list[Upcast]]:
         if (row.version, row.schema_version) != (stored.version, stored.schema_version):
             continue
         yield from checkpoints.keep_original(stored.key_id, upcast.schema_version)
+        yield from checkpoints.keep_version(stored.key_id, stored.version, history, "upcast")
         yield Statement(
             "state.upcast",
             {

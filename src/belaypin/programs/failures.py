@@ -30,8 +30,10 @@ __all__ = [
     "Failures",
     "Standing",
     "among",
+    "copy",
     "cover",
     "due",
+    "forget",
     "give_up",
     "holes",
     "quarantine",
@@ -303,6 +305,24 @@ def quarantine(failure_id: int, reason: str) -> Program[bool]:
     shown = clean(reason[:_MAX_ERROR_CHARS])
     rows = yield Statement("failure.quarantine", {"failure_id": failure_id, "error": shown})
     return bool(rows)
+
+
+def copy(key_id: int, generation: int, to_key_id: int, to_generation: int) -> Program[None]:
+    """Put the failed items of a stream aside in another generation, or another stream, as well."""
+    yield Statement(
+        "failure.copy",
+        {
+            "key_id": key_id,
+            "generation": generation,
+            "to_key_id": to_key_id,
+            "to_generation": to_generation,
+        },
+    )
+
+
+def forget(key_id: int, generation: int) -> Program[None]:
+    """Forget the failed items of a generation."""
+    yield Statement("failure.forget", {"key_id": key_id, "generation": generation})
 
 
 def clean(text: str) -> str:

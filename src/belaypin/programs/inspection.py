@@ -23,7 +23,14 @@ from belaypin.programs.disposal import StoredFailure
 from belaypin.programs.outbox import StoredRow
 from belaypin.programs.pages import NO_WINDOWS, OpenWindow
 from belaypin.programs.scope import Name
-from belaypin.programs.upkeep import CoverageRow, KeyRow, LeaseRow, OperationRow, Orphans
+from belaypin.programs.upkeep import (
+    CoverageRow,
+    KeptRow,
+    KeyRow,
+    LeaseRow,
+    OperationRow,
+    Orphans,
+)
 from belaypin.reports import Finding
 from belaypin.times import MAX_US, MIN_US
 
@@ -36,6 +43,7 @@ __all__ = [
     "check_coverage",
     "check_dictionary",
     "check_failure",
+    "check_kept",
     "check_key",
     "check_lease",
     "check_message",
@@ -84,6 +92,19 @@ def check_state(framed: bytes, row: KeyRow) -> Iterator[Finding]:
         "state",
         f"Restore state of this row (belaypin_checkpoint, key_id = {row.key_id}) from a backup, or "
         f"give it a new one: store.save(key, state).",
+    )
+
+
+def check_kept(framed: bytes, row: KeptRow, key: Key | None) -> Iterator[Finding]:
+    """A state in history decodes, and its checksum holds."""
+    yield from _framed_json(
+        framed,
+        "history-corrupt",
+        key,
+        f"version {row.version} in history",
+        f"Nothing but a way back to this version is lost. Restore the row from a backup, or, if no "
+        f"savepoint needs it, delete it (belaypin_history, key_id = {row.key_id}, version = "
+        f"{row.version}).",
     )
 
 
@@ -341,9 +362,7 @@ def check_operation(row: OperationRow) -> Iterator[Finding]:
 
 def check_orphans(found: Orphans) -> Finding:
     """Records that belong to no key."""
-    table = {"segments": "belaypin_segment", "coverage": "belaypin_coverage"}.get(
-        found.what, "belaypin_lease"
-    )
+    table = _TABLES[found.what]
     return error(
         f"orphan-{found.what}",
         None,
@@ -353,6 +372,14 @@ def check_orphans(found: Orphans) -> Finding:
         "and its items count as new. If the key was deleted on purpose, delete these as well.",
     )
 
+
+_TABLES = {
+    "segments": "belaypin_segment",
+    "coverage": "belaypin_coverage",
+    "leases": "belaypin_lease",
+    "history": "belaypin_history",
+    "savepoints": "belaypin_savepoint_key",
+}
 
 _COUNTERS = {
     "generation": 1,

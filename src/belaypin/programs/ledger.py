@@ -81,18 +81,20 @@ def append(
     entries: Mapping[ItemId, bytes | None],
     token: int,
     newest_us: int | None = None,
+    barrier_seq: int = 0,
 ) -> Program[Appended]:
     """Add the ids of a commit. The caller holds the stream row's lock and has refreshed.
 
-    ``newest_us``: no item has a later event time; None if it is not known.
+    ``newest_us``: no item has a later event time; None if it is not known. Segments up to
+    ``barrier_seq`` belong to a savepoint and stay as they are.
     """
     done = Appended(membership.head_seq)
     if not entries:
         return done
     level = 0
     stored: list[tuple[str, bytes]] = []
-    while _is_crowded(membership, level):
-        taken = yield from _take(key_id, generation, level)
+    while _is_crowded(membership, level, barrier_seq):
+        taken = yield from _take(key_id, generation, level, barrier_seq)
         done.removed += [seq for seq, _, _ in taken]
         stored = [*((_named(key_id, seq), payload) for seq, payload, _ in taken), *stored]
         newest_us = newest(newest_us, *(of_segment for _, _, of_segment in taken))
@@ -110,17 +112,28 @@ def newest(*times_us: int | None) -> int | None:
     return max(known_us) if len(known_us) == len(times_us) else None
 
 
-def _is_crowded(membership: Membership, level: int) -> bool:
+def _is_crowded(membership: Membership, level: int, barrier_seq: int) -> bool:
     """Whether the segments of a level are many and small enough to merge."""
     if membership.levels[level] < FAN_OUT - 1:
         return False
-    sizes = [block.items for block in membership.blocks.values() if block.level == level]
-    return sum(sizes) < _FULL_ITEMS * len(sizes)
+    sizes = [
+        block.items
+        for block in membership.blocks.values()
+        if block.level == level and block.seq > barrier_seq
+    ]
+    return len(sizes) >= FAN_OUT - 1 and sum(sizes) < _FULL_ITEMS * len(sizes)
 
 
-def _take(key_id: int, generation: int, level: int) -> Program[list[tuple[int, bytes, int | None]]]:
+def _take(
+    key_id: int, generation: int, level: int, barrier_seq: int
+) -> Program[list[tuple[int, bytes, int | None]]]:
     """Remove the segments of a level; their payloads and newest event times, oldest first."""
-    where = {"key_id": key_id, "generation": generation, "level": level}
+    where = {
+        "key_id": key_id,
+        "generation": generation,
+        "level": level,
+        "barrier_seq": barrier_seq,
+    }
     rows = yield Statement("segment.take", where)
     return sorted(
         ((seq, payload, newest_us) for seq, payload, newest_us in rows), key=itemgetter(0)

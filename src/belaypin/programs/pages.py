@@ -71,6 +71,8 @@ class StreamRow(NamedTuple):
     commits: int
     commit_id: str | None
     head_seq: int
+    barrier_seq: int
+    """Up to here segments belong to a savepoint, and are not merged with later ones."""
     progress: str
     processor: int
     failures: int
@@ -146,7 +148,7 @@ def read(stream: Stream) -> Program[StreamRow]:
     if rows:
         return (yield from _take(stream, _under(stream, StreamRow(*rows[0]))))
     rows = yield Statement("clock.now")
-    return StreamRow(0, 1, 0, None, 0, NO_WINDOWS, stream.processor, 0, MIN_US, rows[0][0])
+    return StreamRow(0, 1, 0, None, 0, 0, NO_WINDOWS, stream.processor, 0, MIN_US, rows[0][0])
 
 
 def resumable(
@@ -203,6 +205,7 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
         advance.entries,
         fence.token,
         advance.newest_us,
+        row.barrier_seq,
     )
     stream_of = (row.key_id, row.generation)
     if advance.failures or advance.failures.standing:
@@ -258,6 +261,8 @@ def _process_again(fence: Fence, stream: Stream, was: StreamRow, row: StreamRow)
 
 
 def _take(stream: Stream, row: StreamRow) -> Program[StreamRow]:
+    if stream.row is not None and stream.row.generation != row.generation:
+        stream.reset()  # what was committed in another generation says nothing about this one
     stream.key_id, stream.row = row.key_id, row
     yield from ledger.refresh(row.key_id, row.generation, stream.membership, row.head_seq)
     return row

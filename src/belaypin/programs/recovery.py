@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from belaypin.errors import CorruptRecord
 from belaypin.keys import Key
 from belaypin.plan import Plan, Step, StepKind
 from belaypin.program import Program, Rows, SqlValue, Statement
-from belaypin.programs import audit, checkpoints, leases, operations, runs
+from belaypin.programs import audit, checkpoints, history, leases, operations, runs
 from belaypin.programs.pages import OpenWindow
 from belaypin.programs.upkeep import Scope
 from belaypin.reports import Report
@@ -196,7 +197,7 @@ def repair(key: Key, finding: str | None, actor: str) -> Program[bool | None]:
     if finding == OPEN_FLAG:
         return (yield from _turn(key, actor))
     if finding == "state-corrupt":
-        return (yield from _restore_state())
+        return (yield from _restore_state(key, actor))
     return None
 
 
@@ -251,10 +252,12 @@ def _turn(key: Key, actor: str) -> Program[bool]:
     return key_id is not None
 
 
-def _restore_state() -> Program[bool | None]:
-    """The seam for a history of states: fall back to the newest version that can be read."""
-    yield from ()
-    return None
+def _restore_state(key: Key, actor: str) -> Program[bool | None]:
+    """Fall back to the newest version of a state that can be read; None if there is none."""
+    try:
+        return (yield from history.repair(actor, key)) is not None
+    except CorruptRecord:
+        return None
 
 
 def _entities(windows: Rows, leased: Rows, failing: Rows, items: Rows) -> list[Entity]:

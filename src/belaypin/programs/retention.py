@@ -60,6 +60,8 @@ _ORPHANS = {
     "segments": "retention.orphans_segments",
     "coverage": "retention.orphans_coverage",
     "leases": "retention.orphans_leases",
+    "history": "retention.orphans_history",
+    "savepoints": "retention.orphans_savepoints",
 }
 
 

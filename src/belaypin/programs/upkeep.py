@@ -11,6 +11,7 @@ from belaypin.programs.scope import Name, Scope
 __all__ = [
     "INLINE_BYTES",
     "CoverageRow",
+    "KeptRow",
     "KeyPage",
     "KeyRow",
     "LeaseRow",
@@ -21,6 +22,7 @@ __all__ = [
     "Scope",
     "SegmentRow",
     "Standing",
+    "kept_state",
     "key_page",
     "ledger_page",
     "operation_page",
@@ -32,6 +34,7 @@ __all__ = [
 INLINE_BYTES = 65_536
 """Larger states and results are read one by one, so that a page of them stays small."""
 
+_INLINE_KEPT_BYTES = 8_192  # of each Key there may be many
 _PAGE_KEYS = 200
 _PAGE_SEGMENTS = 16
 _SHORT_SEQ = 8
@@ -109,12 +112,22 @@ class LeaseRow(NamedTuple):
     now_us: int
 
 
+class KeptRow(NamedTuple):
+    """A state in history; ``small_state`` is None where it is a large one."""
+
+    key_id: int
+    version: int
+    schema_version: int
+    small_state: bytes | None
+
+
 class KeyPage(NamedTuple):
     """Some keys in order, with what belongs to them, as they stood at one moment."""
 
     keys: list[KeyRow]
     coverage: list[CoverageRow]
     leases: list[LeaseRow]
+    history: list[KeptRow]
     short_ledgers: dict[int, LedgerPage]
     """By key_id; the others are read one by one."""
 
@@ -194,15 +207,18 @@ def key_page(scope: Scope) -> Program[tuple[KeyPage, Scope | None]]:
     rows = yield Statement("upkeep.keys", {**scope.params(), **page_size})
     keys = [KeyRow(*row) for row in rows]
     if not keys:
-        return KeyPage([], [], [], {}), None
+        return KeyPage([], [], [], [], {}), None
     yield from dictionaries.learn([row.small_state for row in keys])
     here = {**Scope(keys[0].name, keys[-1].name).params(), "limit": len(keys)}
     coverage = yield Statement("upkeep.coverage", here)
     leases = yield Statement("upkeep.leases", here)
+    kept = yield Statement("upkeep.history", {**here, "inline_bytes": _INLINE_KEPT_BYTES})
+    yield from dictionaries.learn([row[-1] for row in kept])
     page = KeyPage(
         keys,
         [CoverageRow(*row) for row in coverage],
         [LeaseRow(*row) for row in leases],
+        [KeptRow(*row) for row in kept],
         (yield from _short_ledgers(keys, here)),
     )
     return page, scope.beyond(keys[-1].name) if len(keys) == _PAGE_KEYS else None
@@ -242,6 +258,14 @@ def orphan_page(after: int) -> Program[tuple[list[Orphans], int | None]]:
 def state(key_id: int) -> Program[bytes | None]:
     """The framed state of a key."""
     framed = _only((yield Statement("upkeep.state", {"key_id": key_id})))
+    yield from dictionaries.learn([framed])
+    return framed
+
+
+def kept_state(row: KeptRow) -> Program[bytes | None]:
+    """The framed state of a version in history."""
+    where = {"key_id": row.key_id, "version": row.version, "schema_version": row.schema_version}
+    framed = _only((yield Statement("upkeep.kept_state", where)))
     yield from dictionaries.learn([framed])
     return framed
 

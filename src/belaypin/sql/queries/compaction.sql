@@ -7,14 +7,17 @@ FROM belaypin_checkpoint AS c
 WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
   AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
   AND (SELECT COUNT(*) FROM belaypin_segment AS s
-       WHERE s.key_id = c.key_id AND s.generation = c.generation AND s.items < :full_items) > 1
+       WHERE s.key_id = c.key_id AND s.generation = c.generation AND s.seq > c.barrier_seq
+         AND s.items < :full_items) > 1
 ORDER BY pipeline, entity, stream
 LIMIT :limit;
 
 -- name: compaction.segments
+-- What belongs to a savepoint keeps its numbers: the savepoint goes by them.
 SELECT seq, level, items, low, newest_us, LENGTH(payload) AS size
 FROM belaypin_segment
 WHERE key_id = :key_id AND generation = :generation
+  AND seq > (SELECT c.barrier_seq FROM belaypin_checkpoint AS c WHERE c.key_id = :key_id)
 ORDER BY seq;
 
 -- name: compaction.take

@@ -101,7 +101,7 @@ RETURNING key_id;
 
 -- name: failure.lock
 -- A stream's row, held without a lease: a person acts, not a worker.
-SELECT key_id, generation, commits, commit_id, head_seq, progress, processor, failures, horizon_us,
+SELECT key_id, generation, commits, commit_id, head_seq, barrier_seq, progress, processor, failures, horizon_us,
        {now_us} AS now_us
 FROM belaypin_checkpoint
 WHERE key_id = :key_id
@@ -136,3 +136,17 @@ WHERE f.failure_id > :after
       <= (:last_pipeline, :last_entity, :last_stream)
 ORDER BY f.failure_id
 LIMIT :limit;
+
+-- name: failure.copy
+-- How a stream stood: to a savepoint (whose generation is its number, negative), and back from it.
+INSERT INTO belaypin_failure (key_id, generation, item_id, event_us, is_hole, status, attempts, next_try_us, error,
+                              traceback, fingerprint, payload, first_us, last_us, token)
+SELECT :to_key_id, :to_generation, item_id, event_us, is_hole, status, attempts, next_try_us, error, traceback,
+       fingerprint, payload, first_us, last_us, token
+FROM belaypin_failure
+WHERE key_id = :key_id AND generation = :generation
+ON CONFLICT (key_id, generation, item_id) DO NOTHING;
+
+-- name: failure.forget
+DELETE FROM belaypin_failure
+WHERE key_id = :key_id AND generation = :generation;

@@ -1,7 +1,7 @@
 -- The packed ledger, and the stream row that serialises its writers.
 
 -- name: stream.read
-SELECT key_id, generation, commits, commit_id, head_seq, progress, processor, failures, horizon_us, {now_us} AS now_us
+SELECT key_id, generation, commits, commit_id, head_seq, barrier_seq, progress, processor, failures, horizon_us, {now_us} AS now_us
 FROM belaypin_checkpoint
 WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 
@@ -9,7 +9,7 @@ WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 -- The first statement of a page's commit: is the lease still ours, and where does the stream stand?
 -- Both rows are held until the transaction ends, the lease's first: one order for every writer, so
 -- that no two can deadlock. No row means: fenced.
-SELECT c.key_id, c.generation, c.commits, c.commit_id, c.head_seq, c.progress, c.processor, c.failures,
+SELECT c.key_id, c.generation, c.commits, c.commit_id, c.head_seq, c.barrier_seq, c.progress, c.processor, c.failures,
        c.horizon_us, {now_us} AS now_us, {idle_limit} AS idle_limit
 FROM belaypin_lease AS l
 JOIN belaypin_checkpoint AS c ON c.key_id = :stream_id
@@ -58,7 +58,8 @@ INSERT INTO belaypin_segment
 VALUES (:key_id, :seq, :generation, :level, :items, :low, :high, :raw_bytes, :token, {now_us}, :payload, :newest_us);
 
 -- name: segment.take
--- The segments of one level, all at once: they are about to be merged into one of the next.
+-- The segments of one level, all at once: they are about to be merged into one of the next. Those up
+-- to the barrier belong to a savepoint, and stay as they are.
 DELETE FROM belaypin_segment
-WHERE key_id = :key_id AND generation = :generation AND level = :level
+WHERE key_id = :key_id AND generation = :generation AND level = :level AND seq > :barrier_seq
 RETURNING seq, payload, newest_us;

@@ -6,7 +6,7 @@
 SELECT c.key_id, c.pipeline, c.entity, c.stream, COUNT(*),
        CAST(SUM(LENGTH(s.payload)) AS BIGINT) AS payload_bytes
 FROM belaypin_checkpoint AS c
-JOIN belaypin_segment AS s ON s.key_id = c.key_id AND s.generation = c.generation
+JOIN belaypin_segment AS s ON s.key_id = c.key_id AND s.generation = c.generation AND s.seq > c.barrier_seq
 WHERE c.key_id > :after AND c.horizon_us > :never_us AND s.newest_us < c.horizon_us
 GROUP BY c.key_id, c.pipeline, c.entity, c.stream
 ORDER BY c.key_id
@@ -19,11 +19,13 @@ WHERE key_id = :key_id
 {for_update};
 
 -- name: retention.segments_drop
+-- What belongs to a savepoint stays until that is dropped.
 DELETE FROM belaypin_segment
 WHERE key_id = :key_id AND seq IN (
     SELECT seq
     FROM belaypin_segment
     WHERE key_id = :key_id AND generation = :generation AND newest_us < :horizon_us
+      AND seq > (SELECT c.barrier_seq FROM belaypin_checkpoint AS c WHERE c.key_id = :key_id)
     ORDER BY seq
     LIMIT :limit)
 RETURNING items, LENGTH(payload);
@@ -38,15 +40,17 @@ WHERE key_id = :key_id;
 -- The first key behind :after that has records of a generation which ended before :before_us: by then
 -- the present one had its oldest segment.
 SELECT c.key_id, c.generation,
-       (SELECT COUNT(*) FROM belaypin_segment AS s WHERE s.key_id = c.key_id AND s.generation < c.generation),
+       (SELECT COUNT(*) FROM belaypin_segment AS s
+        WHERE s.key_id = c.key_id AND s.generation < c.generation AND s.seq > c.barrier_seq),
        (SELECT COUNT(*) FROM belaypin_coverage AS v WHERE v.key_id = c.key_id AND v.generation < c.generation),
        (SELECT CAST(COALESCE(SUM(LENGTH(s.payload)), 0) AS BIGINT) FROM belaypin_segment AS s
-        WHERE s.key_id = c.key_id AND s.generation < c.generation)
+        WHERE s.key_id = c.key_id AND s.generation < c.generation AND s.seq > c.barrier_seq)
 FROM belaypin_checkpoint AS c
 WHERE c.key_id > :after AND c.generation > 1
   AND (SELECT MIN(s.created_us) FROM belaypin_segment AS s
        WHERE s.key_id = c.key_id AND s.generation = c.generation) < :before_us
-  AND (EXISTS (SELECT 1 FROM belaypin_segment AS s WHERE s.key_id = c.key_id AND s.generation < c.generation)
+  AND (EXISTS (SELECT 1 FROM belaypin_segment AS s
+               WHERE s.key_id = c.key_id AND s.generation < c.generation AND s.seq > c.barrier_seq)
        OR EXISTS (SELECT 1 FROM belaypin_coverage AS v
                   WHERE v.key_id = c.key_id AND v.generation < c.generation))
 ORDER BY c.key_id
@@ -58,6 +62,7 @@ WHERE key_id = :key_id AND seq IN (
     SELECT seq
     FROM belaypin_segment
     WHERE key_id = :key_id AND generation < :generation
+      AND seq > (SELECT c.barrier_seq FROM belaypin_checkpoint AS c WHERE c.key_id = :key_id)
     ORDER BY seq
     LIMIT :limit)
 RETURNING LENGTH(payload);
@@ -142,6 +147,20 @@ DELETE FROM belaypin_lease
 WHERE key_id = :key_id
   AND NOT EXISTS (SELECT 1 FROM belaypin_checkpoint AS c WHERE c.key_id = :key_id)
 RETURNING role;
+
+-- name: retention.orphans_history
+DELETE FROM belaypin_history
+WHERE key_id = :key_id AND version IN (
+    SELECT version FROM belaypin_history WHERE key_id = :key_id ORDER BY version LIMIT :limit)
+  AND NOT EXISTS (SELECT 1 FROM belaypin_checkpoint AS c WHERE c.key_id = :key_id)
+RETURNING version;
+
+-- name: retention.orphans_savepoints
+DELETE FROM belaypin_savepoint_key
+WHERE key_id = :key_id AND savepoint_id IN (
+    SELECT savepoint_id FROM belaypin_savepoint_key WHERE key_id = :key_id ORDER BY savepoint_id LIMIT :limit)
+  AND NOT EXISTS (SELECT 1 FROM belaypin_checkpoint AS c WHERE c.key_id = :key_id)
+RETURNING savepoint_id;
 
 -- name: health.recorded
 SELECT 1

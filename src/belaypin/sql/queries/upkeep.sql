@@ -34,6 +34,27 @@ FROM page
 JOIN belaypin_coverage AS v ON v.key_id = page.key_id
 ORDER BY v.key_id, v.generation, v.start_us;
 
+-- name: upkeep.history
+-- What a repair has set aside is known to be damaged.
+WITH page AS (
+    SELECT key_id
+    FROM belaypin_checkpoint
+    WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
+      AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+    ORDER BY pipeline, entity, stream
+    LIMIT :limit
+)
+SELECT h.key_id, h.version, h.schema_version, CASE WHEN LENGTH(h.state) <= :inline_bytes THEN h.state END
+FROM page
+JOIN belaypin_history AS h ON h.key_id = page.key_id
+WHERE h.is_damaged = 0
+ORDER BY h.key_id, h.version, h.schema_version;
+
+-- name: upkeep.kept_state
+SELECT state
+FROM belaypin_history
+WHERE key_id = :key_id AND version = :version AND schema_version = :schema_version AND is_damaged = 0;
+
 -- name: upkeep.leases
 WITH page AS (
     SELECT key_id
@@ -98,7 +119,9 @@ WHERE operation_id = :operation_id;
 SELECT MIN(key_id)
 FROM (SELECT MIN(key_id) AS key_id FROM belaypin_segment WHERE key_id > :after
       UNION ALL SELECT MIN(key_id) FROM belaypin_coverage WHERE key_id > :after
-      UNION ALL SELECT MIN(key_id) FROM belaypin_lease WHERE key_id > :after) AS held;
+      UNION ALL SELECT MIN(key_id) FROM belaypin_lease WHERE key_id > :after
+      UNION ALL SELECT MIN(key_id) FROM belaypin_history WHERE key_id > :after
+      UNION ALL SELECT MIN(key_id) FROM belaypin_savepoint_key WHERE key_id > :after) AS held;
 
 -- name: upkeep.orphans
 -- Records that belong to no key. They are made in the transaction that makes the key, or later.
@@ -116,6 +139,18 @@ GROUP BY key_id
 UNION ALL
 SELECT 'leases', key_id, COUNT(*)
 FROM belaypin_lease AS r
+WHERE key_id >= :first AND key_id < :beyond
+  AND NOT EXISTS (SELECT 1 FROM belaypin_checkpoint AS c WHERE c.key_id = r.key_id)
+GROUP BY key_id
+UNION ALL
+SELECT 'history', key_id, COUNT(*)
+FROM belaypin_history AS r
+WHERE key_id >= :first AND key_id < :beyond
+  AND NOT EXISTS (SELECT 1 FROM belaypin_checkpoint AS c WHERE c.key_id = r.key_id)
+GROUP BY key_id
+UNION ALL
+SELECT 'savepoints', key_id, COUNT(*)
+FROM belaypin_savepoint_key AS r
 WHERE key_id >= :first AND key_id < :beyond
   AND NOT EXISTS (SELECT 1 FROM belaypin_checkpoint AS c WHERE c.key_id = r.key_id)
 GROUP BY key_id

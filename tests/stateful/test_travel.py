@@ -168,10 +168,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=savepoints, entity=entities, first=batches, second=batches)
     def undo(self, entity: str, first: list[list[int]], second: list[list[int]]) -> Any:
-        """A savepoint amid commits, so that segments want to merge across it."""
+        """A savepoint amid commits, so that segments want to be packed across it."""
         self.commit(entity, "a", first)
         savepoint = self.save_one(entity)
         self.commit(entity, "b", second)
+        self.store.compact()
         self.rewind(savepoint)
         return savepoint
 

@@ -168,10 +168,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=savepoints, entity=entities, first=batches, second=batches)
     def undo(self, entity: str, first: list[list[int]], second: list[list[int]]) -> Any:
-        """A savepoint amid commits, so that segments want to merge across it."""
+        """A savepoint amid commits, so that segments want to be packed across it."""
         self.commit(entity, "a", first)
         savepoint = self.save_one(entity)
         self.commit(entity, "b", second)
+        self.store.compact()
         self.rewind(savepoint)
         return savepoint
 
@@ -235,6 +236,18 @@ class Machine(RuleBasedStateMachine):
     @rule(savepoint=consumes(savepoints))
     def drop(self, savepoint: Any) -> None:
         self.store.drop_savepoint(*savepoint)
+
+    @rule(entity=entities, batches=batches)
+    def keep_it_small(self, entity: str, batches: list[list[int]]) -> None:
+        """Nothing of this may be noticed, then or by a later rewind."""
+        self.commit(entity, "a", batches)
+        self.clock.advance("1m")
+        before = {entity: self.standing(entity) for entity in self.known}
+        happened["compacted"] += self.store.compact().taken > 0
+        happened["dropped"] += (
+            self.store.gc(belaypin.Retention(generations="1s")).of("generations").rows
+        )
+        assert {entity: self.standing(entity) for entity in self.known} == before
 
     def check_fenced(self, entity: str) -> None:
         """Nobody who was there before may act on the past."""
@@ -333,6 +346,7 @@ def test_time_travel_is_a_copy() -> None:
     run_state_machine_as_test(Machine, settings=quick)
     assert {name for name, count in happened.items() if count > 3} >= {
         "fenced",
+        "compacted",
         "forked",
         "merged",
         "open windows",

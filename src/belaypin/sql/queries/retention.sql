@@ -38,7 +38,7 @@ WHERE key_id = :key_id;
 
 -- name: retention.generations_next
 -- The first key behind :after that has records of a generation which ended before :before_us: by then
--- the present one had its oldest segment.
+-- the present one had made a segment of its own. A rewind may have given it older ones.
 SELECT c.key_id, c.generation,
        (SELECT COUNT(*) FROM belaypin_segment AS s
         WHERE s.key_id = c.key_id AND s.generation < c.generation AND s.seq > c.barrier_seq),
@@ -48,7 +48,9 @@ SELECT c.key_id, c.generation,
 FROM belaypin_checkpoint AS c
 WHERE c.key_id > :after AND c.generation > 1
   AND (SELECT MIN(s.created_us) FROM belaypin_segment AS s
-       WHERE s.key_id = c.key_id AND s.generation = c.generation) < :before_us
+       WHERE s.key_id = c.key_id AND s.generation = c.generation
+         AND s.seq > (SELECT COALESCE(MAX(o.seq), 0) FROM belaypin_segment AS o
+                      WHERE o.key_id = c.key_id AND o.generation < c.generation)) < :before_us
   AND (EXISTS (SELECT 1 FROM belaypin_segment AS s
                WHERE s.key_id = c.key_id AND s.generation < c.generation AND s.seq > c.barrier_seq)
        OR EXISTS (SELECT 1 FROM belaypin_coverage AS v

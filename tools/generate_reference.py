@@ -70,6 +70,8 @@ Pages without news whose cursor may wait | programs.courses._LEFT_TO_LATER | | i
 States in one commit of a writer | writer_core._BATCH_ITEMS | | another commit
 Draining on SIGTERM | writer_exits._SIGTERM_DEADLINE_S | s | the report says what is pending
 The stored error of a failed operation | mishaps.MAX_ERROR_CHARS | characters | it is cut
+The stored traceback of a failed attempt | mishaps.MAX_TRACEBACK_CHARS | characters | its end is kept
+Attempts kept of one operation | programs.operations.KEPT_ATTEMPTS | | the newest are kept
 Facts in the cache of a process | cache.FACTS | | the one not used for longest is forgotten
 A fact in Redis | cache.TTL_S | s | it is learned again
 Waiting for Redis in one check, and 20 us for each id | cache.WAIT_S | s | the database answers

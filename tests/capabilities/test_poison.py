@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import belaypin
+from belaypin.testing import FakeClock
 from tests.capabilities import poison
 
 DEATHS_PER_ITEM = poison.RETRY.max_kills + 2  # isolate_after
@@ -56,6 +60,71 @@ def test_items_that_kill_are_found_and_the_rest_is_processed(
         assert store.verify().ok
         assert deaths_until_done(url, how, where) == 0
         assert [n for (n,) in store.execute("SELECT id FROM effect ORDER BY id")] == effects
+
+
+class Died(BaseException):
+    """The worker stops here, as if its process were killed."""
+
+
+def dying_worker(
+    store: belaypin.Store, clock: FakeClock, killers: set[int], per_page: int, where: str
+) -> bool:
+    """Whether one more worker comes through; if not, it never releases its lease."""
+    nonce = clock.now_us()
+
+    def fetch(cursor: int | None) -> tuple[list[dict[str, int]], int | None]:
+        first = cursor or 0
+        numbers = range(first, min(first + per_page, poison.ITEMS))
+        volatile = {"nonce": nonce} if where == "volatile" else {}
+        return (
+            [{"id": n, **volatile} for n in numbers],
+            first + per_page if numbers.stop < poison.ITEMS else None,
+        )
+
+    lease = store.lease(*poison.KEY[:2])
+    lease.acquire()
+    assert lease._beat is not None
+    store._heartbeat.remove(lease._beat)
+    try:
+        poison.other_window(lease)
+        for window in lease.windows(poison.KEY[2], since=poison.START):
+            for page in window.pages(fetch):
+                if where == "before" and killers & {i["id"] for i in page.items}:
+                    raise Died
+                with page.commit() as tx:
+                    for item in tx.fresh(page.items, key="id"):
+                        tx.execute("INSERT INTO effect VALUES (?)", (item["id"],))
+                        if item["id"] in killers:
+                            raise Died
+    except Died:
+        clock.advance(timedelta(minutes=1))
+        return False
+    lease.release()
+    return True
+
+
+@settings(max_examples=25)
+@given(
+    killers=st.sets(st.integers(0, poison.ITEMS - 1), max_size=4),
+    per_page=st.integers(1, 6),
+    where=st.sampled_from(["before", "inside", "volatile"]),
+)
+def test_any_items_that_kill_are_found_in_few_deaths(
+    killers: set[int], per_page: int, where: str
+) -> None:
+    clock = FakeClock(poison.START + timedelta(days=1))
+    with belaypin.open("sqlite:///:memory:", clock=clock) as store:
+        store.execute("CREATE TABLE effect (id INTEGER)")
+        deaths = 0
+        while not dying_worker(store, clock, killers, per_page, where):
+            deaths += 1
+            assert deaths <= len(killers) * DEATHS_PER_ITEM
+        effects = store.execute("SELECT id FROM effect ORDER BY id").rows
+        assert [n for (n,) in effects] == sorted({*range(poison.ITEMS)} - killers)
+        found = [store.failure(f.failure_id) for f in store.failures()]
+        assert sorted(f.payload["id"] for f in found if f) == sorted(killers)
+        assert store.verify().ok
+        assert store.execute("SELECT COUNT(*) FROM belaypin_suspect").rows == [(0,)]
 
 
 def test_an_undisturbed_worker_writes_nothing_down(tmp_path: Path) -> None:

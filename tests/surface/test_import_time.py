@@ -44,3 +44,26 @@ def test_import_is_quick() -> None:
 def test_import_loads_nothing_heavy(heavy: str) -> None:
     loaded = {name.partition(".")[0] for name in _import_once()["new"]}
     assert heavy not in loaded
+
+
+NOT_FOR_A_WORKER = [
+    "asyncio",
+    "belaypin._sync.evolution",
+    "belaypin._sync.joined",
+    "belaypin._sync.upkeep",
+    "belaypin._sync.writer",
+    "belaypin.explanation",
+    "belaypin.health",
+    "belaypin.programs.evolution",
+    "belaypin.programs.inspection",
+    "belaypin.programs.recount",
+    "belaypin.programs.upkeep",
+    "concurrent.futures",
+    "random",
+]
+
+
+def test_opening_a_store_loads_only_what_a_worker_needs() -> None:
+    code = "import belaypin, sys; belaypin.open('sqlite:///:memory:'); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {*NOT_FOR_A_WORKER} & {*run.stdout.split()} == set()

@@ -74,6 +74,7 @@ class AsyncIsolation:
             is_durable = True
         finally:
             self._stream.ended(durable=is_durable)
+        self._course.handling.unnamed.add(name)  # a later window may show it again
         return False
 
     async def _mark(self, watch: Watch) -> None:

@@ -75,6 +75,7 @@ class Isolation:
             is_durable = True
         finally:
             self._stream.ended(durable=is_durable)
+        self._course.handling.unnamed.add(name)  # a later window may show it again
         return False
 
     def _mark(self, watch: Watch) -> None:

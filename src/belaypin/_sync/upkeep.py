@@ -13,7 +13,8 @@ from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import dictionaries, disposal, inspection, operations, outbox, upkeep
 from belaypin.programs.recount import Recount
-from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, LedgerPage, OperationRow, Scope
+from belaypin.programs.scope import Scope
+from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, LedgerPage, OperationRow
 from belaypin.reports import Finding, Report
 from belaypin.times import from_us
 

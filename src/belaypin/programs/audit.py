@@ -9,7 +9,7 @@ import msgspec
 
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs.upkeep import Scope
+from belaypin.programs.scope import Scope
 from belaypin.records import AuditEntry
 from belaypin.times import from_us
 

@@ -7,7 +7,6 @@ transaction that was rolled back behind our back is found out and nothing is ste
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol
 
 from belaypin.errors import NotCommitted, UsageError
@@ -35,7 +34,7 @@ class Handling(NamedTuple):
     retry: Retry = Retry()
     watch: Watch | None = None
     """Set for a worker that follows a dead one."""
-    unnamed: AbstractSet[str] = frozenset()
+    unnamed: set[str] = set()  # noqa: RUF012 -- changed only where there is a watch
     """The prints of quarantined items whose ids nobody has read: not to be handed out."""
 
 

@@ -13,7 +13,7 @@ from belaypin.program import Program, Row, SqlValue, Statement
 from belaypin.programs import audit, checkpoints, failures, ledger
 from belaypin.programs.failures import Standing
 from belaypin.programs.pages import Stream, StreamRow
-from belaypin.programs.upkeep import Scope
+from belaypin.programs.scope import Scope
 from belaypin.times import from_us
 
 __all__ = ["Filter", "StoredFailure", "listed", "page", "quarantine", "read", "replay", "skip"]

@@ -7,7 +7,7 @@ from datetime import timedelta
 from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.program import Program, Rows, Statement
-from belaypin.programs.upkeep import Scope
+from belaypin.programs.scope import Scope
 from belaypin.times import from_us
 
 __all__ = ["read"]

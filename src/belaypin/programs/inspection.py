@@ -22,7 +22,8 @@ from belaypin.keys import Key
 from belaypin.programs.disposal import StoredFailure
 from belaypin.programs.outbox import StoredRow
 from belaypin.programs.pages import OpenWindow
-from belaypin.programs.upkeep import CoverageRow, KeyRow, LeaseRow, Name, OperationRow, Orphans
+from belaypin.programs.scope import Name
+from belaypin.programs.upkeep import CoverageRow, KeyRow, LeaseRow, OperationRow, Orphans
 from belaypin.reports import Finding
 from belaypin.times import MAX_US, MIN_US
 

@@ -83,11 +83,16 @@ def claim(
     owner: str,
     ttl_us: int,
     dead_owner: str | None = None,
+    wait_ms: int | None = None,
 ) -> Program[Claim | OperationRow]:
     """Take the operation if it is new, has failed, or its worker is gone; else tell how it stands.
 
+    If its row stays locked for ``wait_ms``, the database says that it is busy: see ``look``. None
+    leaves that to the transaction, which may be the user's own.
     Raises RequestMismatch if the id was used before with another request.
     """
+    if wait_ms is not None:
+        yield Statement("operation.find", {"operation_id": operation_id, "wait_ms": wait_ms})
     rows = yield Statement(
         "operation.claim",
         {

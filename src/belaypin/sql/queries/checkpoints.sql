@@ -17,8 +17,7 @@ WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 -- With the dictionary that states of this kind are to be saved with, if there is one.
 SELECT key_id, state, version, schema_version, content_hash, generation, items, skipped, changed, late,
        stale, processor, revision, too_late, horizon_us, attempts, created_us, updated_us, completed_us,
-       first_seen_us, last_seen_us,
-       {now_us} AS now_us,
+       first_seen_us, last_seen_us, {now_us} AS now_us,
        (SELECT d.dictionary_id
         FROM belaypin_dictionary AS d
         WHERE d.pipeline = c.pipeline AND d.stream = c.stream AND c.entity <> ''

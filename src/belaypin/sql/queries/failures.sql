@@ -101,7 +101,8 @@ RETURNING key_id;
 
 -- name: failure.lock
 -- A stream's row, held without a lease: a person acts, not a worker.
-SELECT key_id, generation, commits, commit_id, head_seq, progress, processor, failures, horizon_us, {now_us} AS now_us
+SELECT key_id, generation, commits, commit_id, head_seq, progress, processor, failures, horizon_us,
+       {now_us} AS now_us
 FROM belaypin_checkpoint
 WHERE key_id = :key_id
 {for_update};

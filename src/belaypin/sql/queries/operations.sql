@@ -1,5 +1,10 @@
 -- Operations: idempotent calls under a stable id, with a lease and a token each.
 
+-- name: operation.find
+-- No statement of this transaction waits for a locked row for longer than wait_ms.
+SELECT {wait_limit} AS wait_limit,
+       (SELECT status FROM belaypin_operation WHERE operation_id = :operation_id) AS status;
+
 -- name: operation.claim
 -- A new id, a failed attempt, or one whose worker's time ran out: ours. Otherwise no row comes back.
 INSERT INTO belaypin_operation

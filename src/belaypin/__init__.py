@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from belaypin.health import Health
     from belaypin.message import Delivery, Message
     from belaypin.operation import Attempt, Operation
+    from belaypin.plan import Outcome, Plan, RecoveryReport, Step
     from belaypin.records import (
         AuditEntry,
         Checkpoint,
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     )
     from belaypin.reports import Finding, Report
     from belaypin.retention import Dropped, GcReport, Retention
+    from belaypin.status import Status
     from belaypin.writer_reports import LossBound, WriterFailure, WriterReport
 
 __all__ = [
@@ -135,8 +137,11 @@ __all__ = [
     "Operation",
     "OperationRunning",
     "Original",
+    "Outcome",
     "Page",
     "Placed",
+    "Plan",
+    "RecoveryReport",
     "Report",
     "RequestMismatch",
     "Result",
@@ -147,6 +152,8 @@ __all__ = [
     "SqlError",
     "StateChange",
     "StateFailure",
+    "Status",
+    "Step",
     "Store",
     "StoreBusy",
     "StoreClosed",
@@ -287,6 +294,7 @@ _RECORDS = {
     "health": ("Health",),
     "message": ("Delivery", "Message"),
     "operation": ("Attempt", "Operation"),
+    "plan": ("Outcome", "Plan", "RecoveryReport", "Step"),
     "records": (
         "AuditEntry",
         "Checkpoint",
@@ -298,6 +306,7 @@ _RECORDS = {
     ),
     "reports": ("Finding", "Report"),
     "retention": ("Dropped", "GcReport", "Retention"),
+    "status": ("Status",),
     "writer_reports": ("LossBound", "WriterFailure", "WriterReport"),
 }
 _LAZY = {

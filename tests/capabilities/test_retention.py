@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -337,6 +338,9 @@ async def test_gc_and_compact_beside_two_live_workers(
     ids: list[list[str]] = [[], []]
     is_done = threading.Event()
 
+    def one_page(items: list[Any], _: Any) -> tuple[list[Any], None]:
+        return items, None
+
     def work(number: int) -> None:
         clock = FixedClock()
         with belaypin.open(site.url, clock=clock) as store:
@@ -347,7 +351,7 @@ async def test_gc_and_compact_beside_two_live_workers(
                     for window in lease.windows(
                         KEY[2], since=at(-1), overlap="20d", at="at", horizon="5d"
                     ):
-                        for page in window.pages(lambda cursor, items=items: (items, None)):
+                        for page in window.pages(partial(one_page, items)):
                             with page.commit() as tx:
                                 new = [each["id"] for each in tx.fresh(page.items, key="id")]
                             ids[number] += new

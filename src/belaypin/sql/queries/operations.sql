@@ -72,6 +72,13 @@ SET status = 'failed', error = :error, updated_us = {now_us}
 WHERE operation_id = :operation_id AND owner = :owner AND token = :token AND status = 'running'
 RETURNING token;
 
+-- name: operation.lapse
+UPDATE belaypin_operation
+SET status = 'failed', error = :error, updated_us = {now_us}
+WHERE operation_id = :operation_id AND token = :token AND status = 'running'
+  AND (expires_us <= {now_us} OR expires_us > {now_us} + 2 * ttl_us OR owner = :dead_owner)
+RETURNING owner;
+
 -- name: operation.drop_results
 -- Locked in one order, so that two who do this at once can't deadlock.
 UPDATE belaypin_operation

@@ -12,7 +12,7 @@ import pytest
 import belaypin
 from belaypin.catalog import Catalog
 from belaypin.program import Statement
-from belaypin.programs.upkeep import Scope
+from belaypin.programs.scope import Scope
 from tests.upkeep.conftest import FakeClock
 from tests.upkeep.pipelines import change, healthy, mine, one
 

@@ -95,7 +95,7 @@ class AsyncHousekeeping(ABC):
         """
         from belaypin.compaction import CompactReport
         from belaypin.programs import compaction
-        from belaypin.programs.upkeep import Scope
+        from belaypin.programs.scope import Scope
 
         scope: Scope | None = Scope.at(None if key is None else Key.of(key))
         report = CompactReport(dry_run=dry_run)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from belaypin import segments
 from belaypin.program import Program, SqlValue, Statement
 from belaypin.programs import ledger
-from belaypin.programs.upkeep import Name, Scope
+from belaypin.programs.scope import Name, Scope
 from belaypin.times import MAX_US, MIN_US
 
 __all__ = ["Candidate", "Listed", "Packed", "groups", "pack", "streams"]

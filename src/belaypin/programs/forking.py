@@ -10,7 +10,7 @@ from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import audit, failures, savepoints
 from belaypin.programs.savepoints import HeldRow
-from belaypin.programs.upkeep import Scope
+from belaypin.programs.scope import Scope
 
 __all__ = ["Copied", "begin", "copy_entity", "copy_next", "finish", "refuse_existing"]
 

@@ -14,7 +14,7 @@ from belaypin.plan import Plan, Step, StepKind
 from belaypin.program import Program, Rows, SqlValue, Statement
 from belaypin.programs import audit, checkpoints, history, leases, operations, runs
 from belaypin.programs.pages import OpenWindow
-from belaypin.programs.upkeep import Scope
+from belaypin.programs.scope import Scope
 from belaypin.reports import Report
 from belaypin.times import from_us
 

@@ -14,7 +14,7 @@ from belaypin.history import Savepoint
 from belaypin.keys import Key
 from belaypin.program import Program, SqlValue, Statement
 from belaypin.programs import audit, failures
-from belaypin.programs.upkeep import Scope
+from belaypin.programs.scope import Scope
 from belaypin.times import from_us
 
 __all__ = [

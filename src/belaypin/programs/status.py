@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from belaypin.keys import Key
 from belaypin.program import Program, Row, Rows, Statement
-from belaypin.programs.upkeep import Scope
+from belaypin.programs.scope import Scope
 from belaypin.status import Status, StatusWord, worst
 from belaypin.times import from_us
 

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from belaypin.history import Difference, Forked, Rewound, RewoundStream, Savepoint, Version
     from belaypin.message import Delivery, Message
     from belaypin.operation import Attempt, Operation
+    from belaypin.plan import Outcome, Plan, RecoveryReport, Step
     from belaypin.records import (
         AuditEntry,
         Checkpoint,
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     )
     from belaypin.reports import Finding, Report
     from belaypin.retention import Dropped, GcReport, Retention
+    from belaypin.status import Status
     from belaypin.writer_reports import LossBound, WriterFailure, WriterReport
 
 __all__ = [
@@ -139,8 +141,11 @@ __all__ = [
     "Operation",
     "OperationRunning",
     "Original",
+    "Outcome",
     "Page",
     "Placed",
+    "Plan",
+    "RecoveryReport",
     "Report",
     "RequestMismatch",
     "Result",
@@ -154,6 +159,8 @@ __all__ = [
     "SqlError",
     "StateChange",
     "StateFailure",
+    "Status",
+    "Step",
     "Store",
     "StoreBusy",
     "StoreClosed",
@@ -301,6 +308,7 @@ _RECORDS = {
     "history": ("Difference", "Forked", "Rewound", "RewoundStream", "Savepoint", "Version"),
     "message": ("Delivery", "Message"),
     "operation": ("Attempt", "Operation"),
+    "plan": ("Outcome", "Plan", "RecoveryReport", "Step"),
     "records": (
         "AuditEntry",
         "Checkpoint",
@@ -312,6 +320,7 @@ _RECORDS = {
     ),
     "reports": ("Finding", "Report"),
     "retention": ("Dropped", "GcReport", "Retention"),
+    "status": ("Status",),
     "writer_reports": ("LossBound", "WriterFailure", "WriterReport"),
 }
 _LAZY = {

@@ -94,8 +94,10 @@ async def test_only_the_streams_that_are_asked_for(site: Site) -> None:
     assert [report.taken for report in told] == [5, 10]
 
 
+@pytest.mark.parametrize("colour", ["sync"])
+@pytest.mark.parametrize("database", ["memory", "postgres"])
 async def test_what_will_be_dropped_is_not_packed_with_what_stays(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Site, colour: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger, "FAN_OUT", 1000)
     clock = FixedClock()
@@ -190,7 +192,7 @@ commits = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(
     commits=commits,
     more=commits,

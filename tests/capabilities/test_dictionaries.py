@@ -15,6 +15,7 @@ import pytest
 import belaypin
 from belaypin import CorruptRecord, Schema, UsageError, dictionaries
 from belaypin.codec import dictionary_of
+from belaypin.programs.dictionaries import recompress
 from tests.capabilities.sites import Site
 from tests.crash.source import find_dump
 
@@ -120,6 +121,38 @@ async def test_what_gains_too_little_is_not_stored(site: Site) -> None:
     assert report.dictionary_id is None
     assert not report.is_worth_it
     assert "not stored, as it gains too little" in str(report)
+
+
+async def test_states_that_exist_can_be_made_smaller_at_once(site: Site) -> None:
+    store = await filled(site)
+    with pytest.raises(UsageError, match="train_dictionary"):
+        await store.recompress_states(PIPELINE)
+    report = await store.train_dictionary(PIPELINE)
+    versions = await site.query("SELECT version, updated_us FROM belaypin_checkpoint ORDER BY 1, 2")
+    stale = await frames(site)
+    await store.save(KEYS[0], {"Id": "a later one"})
+    assert await store.recompress_states(PIPELINE) == len(KEYS) - 1
+    assert {dictionary_of(frame) for frame in (await frames(site))[1:]} == {report.dictionary_id}
+    assert await store.recompress_states(PIPELINE) == 0
+    assert (await store.load(KEYS[0])).state == {"Id": "a later one"}
+    await store.save(KEYS[0], PROFILES[0], expected_version=2)
+    assert await store._run(recompress(report.dictionary_id, list(enumerate(stale, 1)))) == 0
+    dictionaries._known.clear()
+    await check_all(store)
+    after = await site.query("SELECT version, updated_us FROM belaypin_checkpoint ORDER BY 1, 2")
+    assert after[:-1] == versions[1:]
+
+
+async def test_a_damaged_state_stops_neither_training_nor_recompression(site: Site) -> None:
+    store = await filled(site)
+    await site.query(
+        "UPDATE belaypin_checkpoint SET state = ? WHERE entity = ? RETURNING 1",
+        (b"damaged, and long enough to be a frame", KEYS[3][1]),
+    )
+    report = await store.train_dictionary(PIPELINE)
+    assert report.states == len(KEYS) - 1
+    assert await store.recompress_states(PIPELINE) == len(KEYS) - 1
+    assert [f.kind for f in (await store.verify()).findings] == ["state-corrupt"]
 
 
 # --- of one kind ----------------------------------------------------------------------------------

@@ -202,6 +202,26 @@ async def test_a_page_on_which_every_item_fails_is_committed(work: Work) -> None
     await work.sound()
 
 
+@pytest.mark.parametrize("colour", ["sync"])
+@pytest.mark.parametrize("database", ["file", "postgres"])
+async def test_attempts_in_a_transaction_of_the_users_own(work: Work) -> None:
+    work.bad = {2: ValueError()}
+    for commits in (False, True):
+        with work.site.user() as connection:
+            async with work.store.lease(*KEY[:2]) as lease:
+                async for window in lease.windows(KEY[2], since="10d", at="at", retry=EXACT):
+                    async for page in window.pages(lambda cursor: (work.items, None)):
+                        joined = work.store.joined(connection)
+                        async with page.commit(joined) as tx:
+                            await work.process(tx, False, page.items, [])
+                        connection.commit() if commits else connection.rollback()
+        failed = [f.item_id for f in await work.store.failures()]
+        assert failed == ([2] if commits else [])
+    assert await work.effects() == [0, 1, 3, 4, 5, 6, 7]
+    assert await work.holes() == [at(2)]
+    await work.sound()
+
+
 # --- tried again ----------------------------------------------------------------------------------
 
 

@@ -312,9 +312,8 @@ async def test_two_processes_that_both_look_first_run_it_once(site: Site) -> Non
 @pytest.mark.parametrize("database", ["postgres"])
 async def test_who_keeps_the_row_locked_counts_as_running_it(site: Site) -> None:
     await opened(site)
-    impatient = Site(f"{site.url}&options=-clock_timeout%3D100", site.colour)
     clock = FixedClock()
-    store, other = await site.open(clock=clock), await impatient.open(clock=clock)
+    store, other = await site.open(clock=clock), await site.open(clock=clock)
     stalled = store.once("op", ttl_s=60)
     await stalled.__aenter__()
     with site.user() as connection:
@@ -327,7 +326,21 @@ async def test_who_keeps_the_row_locked_counts_as_running_it(site: Site) -> None
                 await run(other, request="another")
         connection.rollback()
     assert await run(other, result="theirs") == "theirs"
-    await impatient.close()
+
+
+@pytest.mark.parametrize("database", ["postgres"])
+async def test_who_is_just_about_to_claim_it_counts_as_running_it(site: Site) -> None:
+    store = await opened(site)
+    row = "'op', NULL, 'running', 'o', 1, 1, 1, 1, 1, 1"
+    with site.user() as connection:
+        connection.execute(
+            "INSERT INTO belaypin_operation (operation_id, request, status, owner, token, "
+            f"attempts, ttl_us, expires_us, created_us, updated_us) VALUES ({row})"
+        )
+        with pytest.raises(OperationRunning, match="at this moment"):
+            await run(store)
+        connection.rollback()
+    assert await run(store) == 1
 
 
 # --- results that expire --------------------------------------------------------------------------

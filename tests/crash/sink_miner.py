@@ -22,6 +22,7 @@ from belaypin.sinks import JsonLines
 
 PER_PAGE = 3
 WAIT_S = 60
+INNOCENT = belaypin.Retry(isolate_after=None)  # it is not the items that kill us
 
 
 def seen(folder: str | Path) -> Counter[tuple[str, int]]:
@@ -56,7 +57,7 @@ def main(
         for number in range(int(entities)):
             entity = f"user:{number}"
             with store.lease("shop", entity, role=role, wait_s=WAIT_S) as lease:
-                for window in lease.windows("posts", since="30d"):
+                for window in lease.windows("posts", since="30d", retry=INNOCENT):
                     for page in window.pages(fetch):
                         with page.commit() as tx:
                             fresh = tx.fresh(page.items, key="id")

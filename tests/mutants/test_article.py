@@ -29,6 +29,8 @@ class Mistake(NamedTuple):
     only: str
 
 
+RECOVERY = "capabilities/test_recovery.py"
+
 MISTAKES = {
     "a cache that remembers what is not processed": Mistake(
         Mutant(
@@ -249,6 +251,33 @@ MISTAKES = {
         Mutant("health.py", "return processed / seen", "return self.skipped / seen"),
         "upkeep/test_health.py",
         "not nothing",
+    ),
+    "recovery sorts ascending": Mistake(
+        Mutant("plan.py", "-self.priority", "self.priority"),
+        RECOVERY,
+        "higher_priority and memory",
+    ),
+    "every worker runs every step": Mistake(
+        Mutant(LEASES, "OR belaypin_lease.token = :only_after", "OR :only_after = :only_after"),
+        RECOVERY,
+        "somebody_has_done_since and memory",
+    ),
+    "recovery swallows errors": Mistake(
+        Mutant(
+            "_async/recovering.py", "            outcome = _failed(step, error)", "            pass"
+        ),
+        RECOVERY,
+        "error_of_one_step and memory",
+    ),
+    "restarted from the beginning": Mistake(
+        Mutant("_async/lease.py", "if begun is not None:", "if False:"),
+        RECOVERY,
+        "however_early and memory",
+    ),
+    "whoever comes further counts as stuck": Mistake(
+        Mutant("sql/queries/runs.sql", "THEN idle_attempts + 1 ELSE 1 END", "THEN 9 ELSE 9 END"),
+        RECOVERY,
+        "deaths_count_only and memory",
     ),
 }
 

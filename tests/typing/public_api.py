@@ -161,6 +161,21 @@ def messages(store: belaypin.Store) -> None:
     assert_type(store.send("mail", {"to": 7}, key="invoice:8"), bool)
 
 
+def recovery(store: belaypin.Store) -> None:
+    def work(lease: belaypin.Lease, step: belaypin.Step) -> None:
+        assert_type(step.key, belaypin.Key | None)
+
+    plan = store.plan("social", limit=10, deaths=3, findings=store.verify())
+    assert_type(plan, belaypin.Plan)
+    assert_type(plan.estimate, timedelta | None)
+    report = store.recover(work, plan, limit=5, retry=belaypin.Retry(backoff="1s"))
+    assert_type(report, belaypin.RecoveryReport)
+    assert_type(report.outcomes, tuple[belaypin.Outcome, ...])
+    assert_type(store.status(("social", "user:7")), belaypin.Status)
+    store.prioritise(("social", "user:7"), 3)
+    assert_type(store.readmit(("social", "user:7")), bool)
+
+
 def records(store: belaypin.Store) -> None:
     key = belaypin.Key("social", "user:7", "posts")
     assert_type(store.save(key, Progress(), expected_version=0), int)

@@ -38,7 +38,8 @@ class AsyncFiles(ABC):
         over += [part for part in parts if part not in over and await self._is_over(sink, part)]
         finishing = partial(finish, sink, ready)
         named = await in_thread(None, finishing)  # sync: named = finishing()
-        await self._run(files.finalised(sink.identity, named.all))
+        if named.all:
+            await self._run(files.finalised(sink.identity, named.all))
         deleting = partial(delete, sink, over)
         deleted = await in_thread(None, deleting)  # sync: deleted = deleting()
         return named.recovered(deleted)

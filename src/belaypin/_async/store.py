@@ -17,6 +17,7 @@ from belaypin._async.lease import AsyncLease
 from belaypin._async.operations import AsyncOperations
 from belaypin._async.outbox import AsyncOutbox
 from belaypin._async.records import AsyncRecords, KeyLike
+from belaypin._async.recovery import AsyncRecovery
 from belaypin._async.retention import AsyncHousekeeping
 from belaypin._async.travel import AsyncTravel
 from belaypin._async.writers import AsyncWriters
@@ -31,6 +32,7 @@ from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.programs import facts
 from belaypin.programs.migrations import apply, epoch, pending
+from belaypin.retry import Retry
 from belaypin.schema import KEPT_VERSIONS, Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from belaypin._async.checks import AsyncChecks
     from belaypin._async.evolution import AsyncEvolution
     from belaypin._async.joined import AsyncJoined
+    from belaypin.plan import Step
     from belaypin.records import UpcastReport
 
 __all__ = ["AsyncStore"]
@@ -49,6 +52,7 @@ _STATES_PER_STEP = 100
 
 class AsyncStore(
     AsyncRecords,
+    AsyncRecovery,
     AsyncTravel,
     AsyncAudit,
     AsyncOperations,
@@ -107,13 +111,15 @@ class AsyncStore(
         role: str = "main",
         ttl_s: Duration = 30,
         wait_s: Duration = 0,
+        retry: Retry | None = None,
     ) -> AsyncLease:
         """The exclusive right to advance an entity: ``with store.lease(...) as lease``.
 
         ``role``: leases of different roles (say "main" and "live") may be held at once and share
         the entity's streams. ``ttl_s``: seconds after which a holder that no longer renews counts
         as gone. A process that died on this same machine counts as gone at once. ``wait_s``:
-        seconds to wait for another holder before LeaseHeld is raised.
+        seconds to wait for another holder before LeaseHeld is raised. ``retry``: when a plan is to
+        try the entity again if the block ends with an exception, see ``store.plan``.
         """
         ttl_us = duration_us(ttl_s, "ttl_s")
         if ttl_us < _MIN_TTL_US:
@@ -133,6 +139,7 @@ class AsyncStore(
             ttl_us,
             duration_us(wait_s, "wait_s"),
             self._limit_items,
+            Retry() if retry is None else retry,
             self._history,
             self._epoch,
         )
@@ -221,6 +228,12 @@ class AsyncStore(
 
     def _open(self, *, write: bool = True) -> AbstractAsyncContextManager[AsyncTransaction]:
         return self._backend.transaction(write=write)
+
+    def _lease_for(self, step: Step, ttl_s: Duration, retry: Retry | None) -> AsyncLease:
+        assert step.key is not None
+        lease = self.lease(*step.key.parts[:2], role=step.role, ttl_s=ttl_s, retry=retry)
+        lease._only_after = step.token
+        return lease
 
     def _evolution(self, pipeline: str, stream: str | None, schema: object) -> AsyncEvolution:
         from belaypin._async.evolution import AsyncEvolution

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import structs
 
 from belaypin.codec import decode_frame, encode_frame
+from belaypin.errors import BelaypinError, UsageError
 from belaypin.fields import check_count
 from belaypin.keys import Key
 from belaypin.program import Program
@@ -23,6 +24,7 @@ __all__ = ["Dictionaries"]
 T = TypeVar("T")
 
 _STRETCHES = 16
+_STATES_PER_STEP = 100
 _KEPT_BACK = 5  # one in so many states is not trained from, but measured
 
 
@@ -57,13 +59,33 @@ class Dictionaries(ABC):
         Raises UsageError if there are too few states to learn from.
         """
         check_count("sample", sample, at_least=1)
-        kind = Key.of((pipeline, "entity") if stream is None else (pipeline, "entity", stream))
+        kind = _kind(pipeline, stream)
         states = self._sample(kind, sample)
         train = partial(_trained, kind, states, dry_run=dry_run)
         dictionary, report = train()
         if report.dictionary_id is not None:
             self._run(_add(self._actor, dictionary, kind, report))
         return report
+
+    def recompress_states(self, pipeline: str, stream: str | None = None) -> int:
+        """Make the small states of one kind smaller now, by its newest dictionary; returns how many.
+
+        It may run beside live workers, and be stopped anywhere: run it again to go on. Versions and
+        times stay as they are. Raises UsageError if no dictionary was trained for the kind.
+        """
+        kind = _kind(pipeline, stream)
+        dictionary_id = self._run(dictionaries.of_kind(kind), write=False)
+        if dictionary_id is None:
+            raise UsageError(
+                f"No dictionary was trained for states like {kind}: train_dictionary() first."
+            )
+        count = 0
+        first_id, beyond_id = self._run(dictionaries.span(), write=False)
+        reading = dictionaries.sample(kind, first_id, beyond_id, _STATES_PER_STEP)
+        while states := self._run(reading, write=False):
+            count += self._run(dictionaries.recompress(dictionary_id, states))
+            reading = dictionaries.sample(kind, states[-1][0] + 1, beyond_id, _STATES_PER_STEP)
+        return count
 
     def _sample(self, kind: Key, count: int) -> list[bytes]:
         """States from every stretch of the store's keys, some from each until there are enough."""
@@ -79,16 +101,23 @@ class Dictionaries(ABC):
             for start, end in stretches:
                 sampling = dictionaries.sample(kind, start, end, rows)
                 found = self._run(sampling, write=False)
-                states += [_raw(kind, key_id, frame) for key_id, frame in found]
+                states += [raw for _, frame in found if (raw := _raw(frame)) is not None]
                 if len(found) == rows:
                     left.append((found[-1][0] + 1, end))
             stretches = left
         return states[:count]
 
 
-def _raw(kind: Key, key_id: int, frame: bytes) -> bytes:
-    what = f"a state of {kind.pipeline} / ... / {kind.stream} (key_id {key_id})"
-    return decode_frame(frame, what=what).raw
+def _kind(pipeline: str, stream: str | None) -> Key:
+    """A Key that stands for all of its kind."""
+    return Key.of((pipeline, "...") if stream is None else (pipeline, "...", stream))
+
+
+def _raw(frame: bytes) -> bytes | None:
+    try:
+        return decode_frame(frame, what="a state").raw
+    except BelaypinError:
+        return None  # a damaged state is no sample; verify() names it
 
 
 def _trained(

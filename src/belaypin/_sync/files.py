@@ -38,7 +38,8 @@ class Files(ABC):
         over += [part for part in parts if part not in over and self._is_over(sink, part)]
         finishing = partial(finish, sink, ready)
         named = finishing()
-        self._run(files.finalised(sink.identity, named.all))
+        if named.all:
+            self._run(files.finalised(sink.identity, named.all))
         deleting = partial(delete, sink, over)
         deleted = deleting()
         return named.recovered(deleted)

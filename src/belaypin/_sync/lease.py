@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -25,11 +26,21 @@ from belaypin.intervals import Intervals
 from belaypin.keys import Key
 from belaypin.process import is_surely_dead, owner_name
 from belaypin.processors import check_processor
-from belaypin.programs import checkpoints, components, coverage, failures, leases, pages, suspects
+from belaypin.program import Program
+from belaypin.programs import (
+    checkpoints,
+    components,
+    coverage,
+    failures,
+    leases,
+    pages,
+    runs,
+    suspects,
+)
 from belaypin.programs import horizon as replay
 from belaypin.programs.checkpoints import Offer
 from belaypin.programs.components import Attached, Components
-from belaypin.programs.courses import PLAIN, WindowCourse
+from belaypin.programs.courses import WindowCourse
 from belaypin.programs.leases import Fence, Holder
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
 from belaypin.programs.suspects import Watch
@@ -64,6 +75,7 @@ class Lease(AbstractContextManager["Lease"]):
         ttl_us: int,
         wait_us: int,
         limit_items: int,
+        retry: Retry,
         history: int,
         epoch: str = "",
     ) -> None:
@@ -74,6 +86,8 @@ class Lease(AbstractContextManager["Lease"]):
         self._ttl_us = ttl_us
         self._wait_us = wait_us
         self._limit_items = limit_items
+        self._retry = retry
+        self._only_after = 0  # in recovery: the token that the lease had when the plan was made
         self._history = history
         self._owner = owner_name(unique_id())
         self._held: Fence | None = None
@@ -102,10 +116,10 @@ class Lease(AbstractContextManager["Lease"]):
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        stack: TracebackType | None,
     ) -> None:
         try:
-            self.release()
+            self._release(error)
         except Exception as release_error:
             # The lease ends by itself when its time is up; what went wrong in the block goes first.
             if error is None:
@@ -135,24 +149,7 @@ class Lease(AbstractContextManager["Lease"]):
 
     def release(self) -> None:
         """End the lease for the next worker to take at once. The ``with`` block does it."""
-        fence, self._held = self._held, None
-        if fence is None:
-            return
-        if self._beat is not None:
-            self._heartbeat.remove(self._beat)
-        unchanged, self._unchanged = self._unchanged, {}
-        watches, self._watches = self._watches, {}
-        try:
-            with self._backend.transaction() as transaction:
-                if transaction.run(leases.release(fence)):
-                    if watches:
-                        transaction.run(suspects.clear(fence))
-                    # In one order for every worker, so that no two of them deadlock.
-                    for key_id, content_hash in sorted(unchanged.items()):
-                        transaction.run(checkpoints.unchanged(key_id, content_hash))
-        except KeyboardInterrupt:
-            self._abandon()
-            raise
+        self._release(None)
 
     def windows(
         self,
@@ -165,7 +162,7 @@ class Lease(AbstractContextManager["Lease"]):
         at: At | None = None,
         horizon: Duration | None = None,
         processor: int = 0,
-        retry: Retry = PLAIN.retry,
+        retry: Retry | None = None,
     ) -> Iterator[Window]:
         """What is missing of the stream, one window after the other: gaps first, then the head.
 
@@ -200,7 +197,7 @@ class Lease(AbstractContextManager["Lease"]):
             at,
             replay.length_us(horizon, at),
         )
-        for window in self._windows(self._stream(stream, processor), wanted, retry):
+        for window in self._windows(self._stream(stream, processor), wanted, retry or Retry()):
             yield window
 
     def attach(
@@ -270,7 +267,7 @@ class Lease(AbstractContextManager["Lease"]):
         at: At,
         settle: Duration = 0,
         processor: int = 0,
-        retry: Retry = PLAIN.retry,
+        retry: Retry | None = None,
     ) -> Live:
         """Listen to the stream: ``with lease.live("posts", at="created_at") as live``.
 
@@ -280,7 +277,7 @@ class Lease(AbstractContextManager["Lease"]):
         ``windows``.
         """
         settle_us = duration_us(settle, "settle")
-        return Live(self._tenure, self._stream(stream, processor), at, settle_us, retry)
+        return Live(self._tenure, self._stream(stream, processor), at, settle_us, retry or Retry())
 
     def _windows(self, stream: Stream, wanted: _Wanted, retry: Retry) -> Iterator[Window]:
         row, done = self._read(stream)
@@ -325,6 +322,41 @@ class Lease(AbstractContextManager["Lease"]):
                 return found
             self._wait(found, deadline_s)
 
+    def _release(self, error: BaseException | None) -> None:
+        """End the lease, and note how: its work ended well, failed, or was told to stop."""
+        fence, self._held = self._held, None
+        if fence is None:
+            return
+        if self._beat is not None:
+            self._heartbeat.remove(self._beat)
+        unchanged, self._unchanged = self._unchanged, {}
+        watches, self._watches = self._watches, {}
+        try:
+            with self._backend.transaction() as transaction:
+                acquired_us = transaction.run(leases.release(fence))
+                if acquired_us is not None:
+                    if watches:
+                        transaction.run(suspects.clear(fence))
+                    notes = {
+                        key_id: checkpoints.unchanged(key_id, content_hash)
+                        for key_id, content_hash in unchanged.items()
+                    }
+                    notes[fence.key_id] = self._ending(fence, acquired_us, error)
+                    # In one order for every worker, so that no two of them deadlock.
+                    for key_id in sorted(notes):
+                        transaction.run(notes[key_id])
+        except KeyboardInterrupt:
+            self._abandon()
+            raise
+
+    def _ending(self, fence: Fence, acquired_us: int, error: BaseException | None) -> Program[None]:
+        if error is None:
+            return runs.ended(fence, acquired_us)
+        if not isinstance(error, Exception):
+            return runs.interrupted(fence)
+        where = "".join(traceback.format_exception(error))
+        return runs.failed(fence, runs.Failure(error, where, self._retry, jitter(0, 1)))
+
     def _abandon(self) -> None:
         with self._backend.transaction() as transaction:
             transaction.run(leases.abandon(self.key, self.role, self._owner))
@@ -332,7 +364,15 @@ class Lease(AbstractContextManager["Lease"]):
     def _try(self, dead_owner: str | None, wait_ms: int) -> Fence | Holder:
         begun = False
         found: Fence | Holder | None = None
-        taking = leases.acquire(self.key, self.role, self._owner, self._ttl_us, dead_owner, wait_ms)
+        taking = runs.begin(
+            self.key,
+            self.role,
+            self._owner,
+            self._ttl_us,
+            dead_owner,
+            wait_ms,
+            self._only_after,
+        )
         try:
             with self._backend.transaction() as transaction:
                 begun = True

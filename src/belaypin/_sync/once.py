@@ -28,6 +28,7 @@ from belaypin.programs.operations import Claim, OperationRow
 __all__ = ["Once"]
 
 _POLL_S = (0.02, 0.25)
+_ROW_WAIT_S = (0.25, 1.0)  # so long for a locked row: time for a COMMIT, not for one that stands
 _OUTCOME_LOOKS = 5
 _OUTCOME_PAUSE_S = 0.5
 
@@ -140,24 +141,35 @@ class Once(AbstractContextManager["Once"]):
             found = self._try(owner, None)
             if _is_running(found) and is_surely_dead(found.owner):
                 found = self._try(owner, found.owner)
-            if not _is_running(found):
+            if found is not None and not _is_running(found):
                 return found
             self._wait(found, deadline_s)
 
-    def _try(self, owner: str, dead_owner: str | None) -> Claim | OperationRow:
+    def _try(self, owner: str, dead_owner: str | None) -> Claim | OperationRow | None:
+        """Claim it, or see how it stands; None if somebody else is just about to claim it."""
+        begun = False
         found: Claim | OperationRow | None = None
         try:
             with self._open_transaction() as transaction:
+                begun = True
                 found = transaction.run(self._claiming(owner, dead_owner))
         except (StoreUnavailable, StoreBusy) as error:
             if isinstance(found, Claim):
                 return self._claimed_after_all(owner, dead_owner, error)
+            if found is None and not (begun and isinstance(error, StoreBusy)):
+                raise
             if found is None:
-                return self._held_up(error)
+                # Its row is locked: by who works on it as a rule, in a transaction of his own.
+                found = self._look()
         return found
 
     def _claiming(self, owner: str, dead_owner: str | None) -> Program[Claim | OperationRow]:
-        return operations.claim(self.operation_id, self._request, owner, self._ttl_us, dead_owner)
+        least_s, most_s = _ROW_WAIT_S
+        wait_s = min(max(self._wait_us / 1_000_000, least_s), most_s)
+        wait_ms = None if self._heartbeat is None else int(wait_s * 1000)
+        return operations.claim(
+            self.operation_id, self._request, owner, self._ttl_us, dead_owner, wait_ms
+        )
 
     def _claimed_after_all(
         self, owner: str, dead_owner: str | None, error: BelaypinError
@@ -178,15 +190,10 @@ class Once(AbstractContextManager["Once"]):
             return found
         raise error
 
-    def _held_up(self, error: BelaypinError) -> OperationRow:
-        """Who keeps the row from us by standing still inside a transaction of his own."""
-        if not isinstance(error, StoreBusy):
-            raise error
+    def _look(self) -> OperationRow | None:
         with self._open_transaction(write=False) as transaction:
             row = transaction.run(operations.look(self.operation_id, self._request))
-        if row is None or row.status == "failed":
-            raise error  # he has not told yet what he does with it
-        return row
+        return None if row is None or row.status == "failed" else row
 
     def _complete(self, claim: Claim) -> None:
         frame = encode_frame(dump_state(self.result))
@@ -207,12 +214,15 @@ class Once(AbstractContextManager["Once"]):
                 sleep_s(_OUTCOME_PAUSE_S)
         return False
 
-    def _wait(self, row: OperationRow, deadline_s: float) -> None:
+    def _wait(self, row: OperationRow | None, deadline_s: float) -> None:
         left_s = deadline_s - monotonic_s()
         if left_s <= 0:
+            whose = "claimed by another worker at this moment"
+            if row is not None:
+                whose = f"run by {row.owner} (attempt {row.attempts})"
             raise OperationRunning(
-                f"Operation {self.operation_id!r} is being run by {row.owner} (attempt "
-                f"{row.attempts}). Pass wait_s to wait for its result, or ask again later."
+                f"Operation {self.operation_id!r} is being {whose}. Pass wait_s to wait for its "
+                f"result, or ask again later."
             )
         pause_s = min(jitter(*_POLL_S), left_s)
         sleep_s(pause_s)
@@ -227,7 +237,7 @@ class Once(AbstractContextManager["Once"]):
             error.add_note(f"and the failed attempt could not be recorded: {second}")
 
 
-def _is_running(found: Claim | OperationRow) -> TypeGuard[OperationRow]:
+def _is_running(found: Claim | OperationRow | None) -> TypeGuard[OperationRow]:
     return isinstance(found, OperationRow) and found.status == "running"
 
 

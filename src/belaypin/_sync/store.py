@@ -17,6 +17,7 @@ from belaypin._sync.lease import Lease
 from belaypin._sync.operations import Operations
 from belaypin._sync.outbox import Outbox
 from belaypin._sync.records import KeyLike, Records
+from belaypin._sync.recovery import Recovery
 from belaypin._sync.retention import Housekeeping
 from belaypin._sync.travel import Travel
 from belaypin._sync.writers import Writers
@@ -31,6 +32,7 @@ from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.programs import facts
 from belaypin.programs.migrations import apply, epoch, pending
+from belaypin.retry import Retry
 from belaypin.schema import KEPT_VERSIONS, Schema
 from belaypin.statements import refuse_transaction_control
 from belaypin.times import Duration, duration_us
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from belaypin._sync.checks import Checks
     from belaypin._sync.evolution import Evolution
     from belaypin._sync.joined import Joined
+    from belaypin.plan import Step
     from belaypin.records import UpcastReport
 
 __all__ = ["Store"]
@@ -49,6 +52,7 @@ _STATES_PER_STEP = 100
 
 class Store(
     Records,
+    Recovery,
     Travel,
     Audit,
     Operations,
@@ -107,13 +111,15 @@ class Store(
         role: str = "main",
         ttl_s: Duration = 30,
         wait_s: Duration = 0,
+        retry: Retry | None = None,
     ) -> Lease:
         """The exclusive right to advance an entity: ``with store.lease(...) as lease``.
 
         ``role``: leases of different roles (say "main" and "live") may be held at once and share
         the entity's streams. ``ttl_s``: seconds after which a holder that no longer renews counts
         as gone. A process that died on this same machine counts as gone at once. ``wait_s``:
-        seconds to wait for another holder before LeaseHeld is raised.
+        seconds to wait for another holder before LeaseHeld is raised. ``retry``: when a plan is to
+        try the entity again if the block ends with an exception, see ``store.plan``.
         """
         ttl_us = duration_us(ttl_s, "ttl_s")
         if ttl_us < _MIN_TTL_US:
@@ -133,6 +139,7 @@ class Store(
             ttl_us,
             duration_us(wait_s, "wait_s"),
             self._limit_items,
+            Retry() if retry is None else retry,
             self._history,
             self._epoch,
         )
@@ -219,6 +226,12 @@ class Store(
 
     def _open(self, *, write: bool = True) -> AbstractContextManager[Transaction]:
         return self._backend.transaction(write=write)
+
+    def _lease_for(self, step: Step, ttl_s: Duration, retry: Retry | None) -> Lease:
+        assert step.key is not None
+        lease = self.lease(*step.key.parts[:2], role=step.role, ttl_s=ttl_s, retry=retry)
+        lease._only_after = step.token
+        return lease
 
     def _evolution(self, pipeline: str, stream: str | None, schema: object) -> Evolution:
         from belaypin._sync.evolution import Evolution

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from belaypin.codec import decode_frame, dictionary_of, encode_frame, with_dictionary
 from belaypin.dictionaries import (
@@ -16,7 +16,17 @@ from belaypin.errors import BelaypinError, CorruptRecord
 from belaypin.keys import Key
 from belaypin.program import Program, SqlValue, Statement
 
-__all__ = ["add", "check", "learn", "listed", "sample", "shortened", "span"]
+__all__ = [
+    "add",
+    "check",
+    "learn",
+    "listed",
+    "of_kind",
+    "recompress",
+    "sample",
+    "shortened",
+    "span",
+]
 
 _PAGE = 200
 
@@ -71,6 +81,27 @@ def sample(key: Key, first_id: int, beyond_id: int, rows: int) -> Program[list[t
     found = yield Statement("dictionary.sample", params)
     yield from learn([frame for _, frame in found])
     return [(key_id, frame) for key_id, frame in found]
+
+
+def of_kind(key: Key) -> Program[int | None]:
+    """The dictionary that states of the kind of ``key`` are saved with."""
+    kind = {"pipeline": key.pipeline, "stream": key.stream}
+    rows = yield Statement("dictionary.of_kind", kind)
+    return rows[0][0] if rows else None
+
+
+def recompress(dictionary_id: int, states: Sequence[tuple[int, bytes]]) -> Program[int]:
+    """Store those of the states that it makes smaller, unless they have changed; how many it did."""
+    count = 0
+    for key_id, frame in states:
+        try:
+            shorter = yield from shortened(frame, dictionary_id)
+        except BelaypinError:
+            continue  # a damaged state is left as it is, for verify() to name
+        if len(shorter) < len(frame):
+            params: dict[str, SqlValue] = {"key_id": key_id, "state": shorter, "was": frame}
+            count += len((yield Statement("dictionary.recompress", params)))
+    return count
 
 
 def listed(after: int) -> Program[list[int]]:

@@ -21,7 +21,7 @@ from belaypin.failure import load_item
 from belaypin.keys import Key
 from belaypin.programs.disposal import StoredFailure
 from belaypin.programs.outbox import StoredRow
-from belaypin.programs.pages import OpenWindow
+from belaypin.programs.pages import NO_WINDOWS, OpenWindow
 from belaypin.programs.scope import Name
 from belaypin.programs.upkeep import (
     CoverageRow,
@@ -448,6 +448,15 @@ def _check_windows(row: KeyRow, key: Key | None) -> Iterator[Finding]:
             problem,
             "Stop its workers, then set progress = '{}' in this row: the window begins again at "
             "its first page, and the ledger knows the items that are committed.",
+        )
+    elif (row.progress != NO_WINDOWS) != bool(row.is_open):
+        yield warning(
+            "open-flag",
+            key,
+            "open windows",
+            f"Plans go by is_open, which is {row.is_open} and should be {1 - row.is_open}: code from "
+            f"before version 8 of the tables, or a hand, wrote its windows.",
+            "Pass this report to store.plan(findings=...), and that plan to store.recover.",
         )
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "abandon",
     "acquire",
     "check",
+    "fence_off",
     "holder",
     "release",
     "renew",
@@ -59,10 +60,12 @@ def acquire(
     ttl_us: int,
     dead_owner: str | None = None,
     wait_ms: int = 30_000,
+    only_after: int = 0,
 ) -> Program[Fence | Holder]:
     """Take the lease if it is free, expired, or held by ``dead_owner``; else tell who holds it.
 
     If its row stays locked for ``wait_ms``, the database says that it is busy: see ``holder``.
+    ``only_after``: take it only if nobody has taken it since it had this token (0: in any case).
     """
     finding = Statement("lease.find", {**checkpoints.named(key), "wait_ms": wait_ms})
     rows = yield finding
@@ -78,10 +81,10 @@ def acquire(
             "owner": owner,
             "ttl_us": ttl_us,
             "dead_owner": dead_owner,
+            "only_after": only_after,
         },
     )
     if rows:
-        yield Statement("checkpoint.attempt", {"key_id": key_id})
         return Fence(key, key_id, role, owner, rows[0][0], ttl_us, rows[0][1])
     rows = yield Statement("lease.read", {"key_id": key_id, "role": role})
     return Holder(*rows[0])
@@ -108,9 +111,24 @@ def renew(fence: Fence) -> Program[bool]:
     return bool(rows)
 
 
-def release(fence: Fence) -> Program[bool]:
-    """End the lease, for the next worker to take at once; False if it is no longer ours."""
+def release(fence: Fence) -> Program[int | None]:
+    """End the lease, for the next worker to take at once.
+
+    Returns when it was taken; None if it is no longer ours.
+    """
     rows = yield Statement("lease.release", fence.params())
+    return rows[0][0] if rows else None
+
+
+def fence_off(key_id: int, role: str, token: int, dead_owner: str | None) -> Program[bool]:
+    """See to it that a dead holder can't write any more; False if the lease is another's by now.
+
+    The lease is expired from then on, but not released: its work was never ended.
+    """
+    rows = yield Statement(
+        "lease.fence",
+        {"key_id": key_id, "role": role, "token": token, "dead_owner": dead_owner},
+    )
     return bool(rows)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "drop_expired_results",
     "fail",
     "is_completed",
+    "lapse",
     "look",
     "orphan_attempts",
     "read",
@@ -83,11 +84,16 @@ def claim(
     owner: str,
     ttl_us: int,
     dead_owner: str | None = None,
+    wait_ms: int | None = None,
 ) -> Program[Claim | OperationRow]:
     """Take the operation if it is new, has failed, or its worker is gone; else tell how it stands.
 
+    If its row stays locked for ``wait_ms``, the database says that it is busy: see ``look``. None
+    leaves that to the transaction, which may be the user's own.
     Raises RequestMismatch if the id was used before with another request.
     """
+    if wait_ms is not None:
+        yield Statement("operation.find", {"operation_id": operation_id, "wait_ms": wait_ms})
     rows = yield Statement(
         "operation.claim",
         {
@@ -177,6 +183,17 @@ def fail(mine: Claim, mishap: Mishap) -> Program[bool]:
     rows = yield Statement("operation.fail", {**mine.params(), "error": mishap.error})
     if rows:
         yield _ended(mine.operation_id, mine.owner, "failed", mishap)
+    return bool(rows)
+
+
+def lapse(operation_id: str, token: int, dead_owner: str | None, error: str) -> Program[bool]:
+    """Count an abandoned attempt as failed; False if it is another by now, or not abandoned."""
+    rows = yield Statement(
+        "operation.lapse",
+        {"operation_id": operation_id, "token": token, "dead_owner": dead_owner, "error": error},
+    )
+    if rows:
+        yield _ended(operation_id, rows[0][0], "lost", Mishap(error, None))
     return bool(rows)
 
 

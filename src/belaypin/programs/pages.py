@@ -19,6 +19,7 @@ from belaypin.programs.leases import Fence
 from belaypin.times import MIN_US
 
 __all__ = [
+    "NO_WINDOWS",
     "Advance",
     "Counts",
     "OpenWindow",
@@ -54,6 +55,9 @@ class OpenWindow(msgspec.Struct, frozen=True):
             return self.start_us
         return max(self.start_us, min(self.end_us, self.newest_us))
 
+
+NO_WINDOWS = "{}"
+"""The progress of a stream that has no window open."""
 
 Progress = dict[str, OpenWindow]
 _PROGRESS: msgspec.json.Decoder[Progress] = msgspec.json.Decoder(Progress)
@@ -144,7 +148,7 @@ def read(stream: Stream) -> Program[StreamRow]:
     if rows:
         return (yield from _take(stream, _under(stream, StreamRow(*rows[0]))))
     rows = yield Statement("clock.now")
-    return StreamRow(0, 1, 0, None, 0, 0, "{}", stream.processor, 0, MIN_US, rows[0][0])
+    return StreamRow(0, 1, 0, None, 0, 0, NO_WINDOWS, stream.processor, 0, MIN_US, rows[0][0])
 
 
 def resumable(
@@ -211,17 +215,20 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
             yield from failures.cover(*stream_of, *advance.cover_us)
         else:
             yield from coverage.extend(*stream_of, *advance.cover_us)
+    progress = _with_window(row, advance.role, advance.window)
     yield Statement(
         "stream.advance",
         {
             "key_id": row.key_id,
             "commit_id": advance.commit_id,
             "head_seq": appended.head_seq,
-            "progress": _with_window(row, advance.role, advance.window),
+            "progress": progress,
             "horizon_us": _horizon_us(row, advance),
             **advance.counts._asdict(),
         },
     )
+    if (progress == NO_WINDOWS) != (row.progress == NO_WINDOWS):
+        yield Statement("stream.turn", {"key_id": row.key_id})
     return appended
 
 
@@ -235,7 +242,7 @@ def _under(stream: Stream, row: StreamRow) -> StreamRow:
     generation = row.generation + is_used
     return row._replace(
         generation=generation,
-        progress="{}",
+        progress=NO_WINDOWS,
         processor=stream.processor,
         failures=0,
         horizon_us=MIN_US,

@@ -70,6 +70,7 @@ class KeyRow(NamedTuple):
     small_state: bytes | None
     state_bytes: int | None
     last_seq: int | None
+    is_open: int
 
     @property
     def name(self) -> Name:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from belaypin.errors import BelaypinError, StoreFull, StoreUnavailable
 
-__all__ = ["Output", "digest", "on_disk", "remove", "rename", "sync_directory"]
+__all__ = ["Output", "digest", "make_directory", "on_disk", "remove", "rename", "sync_directory"]
 
 _BUFFER_BYTES = 256 * 1024
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -85,6 +85,14 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory, and those above it that are missing; durably, as files will stand in it."""
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_directory(each.parent)
 
 
 def rename(directory: Path, part: str, name: str) -> bool:

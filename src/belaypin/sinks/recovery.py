@@ -123,8 +123,10 @@ class Inspection:
     def _compare(self, row: FileRow) -> None:
         path = self._sink.directory / row.name
         if not path.exists():
-            self._missing(row)
-            return
+            is_waiting = row.state == "ready" and (self._sink.directory / row.part).exists()
+            if is_waiting or not path.exists():  # its worker may have named it just now
+                self._missing(row, is_waiting=is_waiting)
+                return
         size, sha256 = digest(path)
         if (size, sha256) != (row.bytes, row.sha256):
             problem = (
@@ -133,8 +135,8 @@ class Inspection:
             )
             self._error("file-changed", row, problem, "Restore it from a backup.")
 
-    def _missing(self, row: FileRow) -> None:
-        if row.state == "ready" and (self._sink.directory / row.part).exists():
+    def _missing(self, row: FileRow, *, is_waiting: bool) -> None:
+        if is_waiting:
             self._findings.append(
                 Finding(
                     "warning",

@@ -13,7 +13,7 @@ from belaypin.errors import UsageError
 from belaypin.fields import describe
 from belaypin.programs.files import Part
 from belaypin.programs.participants import Participants
-from belaypin.sinks.disk import Output, on_disk
+from belaypin.sinks.disk import Output, make_directory, on_disk
 from belaypin.sinks.part import Encoder, OpenPart, Settlement
 
 __all__ = ["Sink", "SinkCommit", "SinkStore"]
@@ -68,7 +68,7 @@ class Sink(ABC):
         )
         self._settlements: dict[str, Settlement] = {}
         with on_disk(self.directory, "Making the directory", "Nothing was written."):
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make_directory(self.directory)
 
     @property
     def identity(self) -> str:

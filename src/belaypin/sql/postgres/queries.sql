@@ -15,6 +15,12 @@ SELECT pg_advisory_xact_lock(7090192354269751662);
 SELECT 1
 WHERE to_regclass('belaypin_migration') IS NOT NULL;
 
+-- name: recovery.begin
+-- What is open is little of what there is: look each row up. Left to itself the planner would read whole
+-- tables for it, and compile the query for longer than it runs. It holds until the transaction ends.
+SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true),
+       set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+
 -- name: failure.among
 -- The ids come as a JSON list: one parameter, however many they are.
 SELECT failure_id, item_id, status, attempts, next_try_us, event_us, is_hole, fingerprint,

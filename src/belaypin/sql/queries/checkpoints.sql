@@ -38,11 +38,6 @@ FROM belaypin_checkpoint AS c
 WHERE key_id = :key_id
 {for_update};
 
--- name: checkpoint.attempt
-UPDATE belaypin_checkpoint
-SET attempts = attempts + 1
-WHERE key_id = :key_id;
-
 -- name: checkpoint.content_hash
 SELECT key_id, content_hash, revision, processor
 FROM belaypin_checkpoint

@@ -5,6 +5,21 @@ SELECT pipeline, stream, payload
 FROM belaypin_dictionary
 WHERE dictionary_id = :dictionary_id;
 
+-- name: dictionary.of_kind
+SELECT dictionary_id
+FROM belaypin_dictionary
+WHERE pipeline = :pipeline AND stream = :stream
+ORDER BY created_us DESC, dictionary_id DESC
+LIMIT 1;
+
+-- name: dictionary.recompress
+-- The same state in fewer bytes: neither its version nor its time moves. Whoever has saved another one
+-- meanwhile has saved it with the dictionary.
+UPDATE belaypin_checkpoint
+SET state = :state
+WHERE key_id = :key_id AND state = :was
+RETURNING key_id;
+
 -- name: dictionary.add
 -- One that was trained before is made the newest again.
 INSERT INTO belaypin_dictionary (dictionary_id, pipeline, stream, samples, created_us, payload)

@@ -33,12 +33,12 @@ WHERE pipeline = :pipeline AND entity >= :entity AND entity <= :last_entity;
 
 -- name: fork.key
 INSERT INTO belaypin_checkpoint
-    (pipeline, entity, stream, generation, commits, head_seq, progress, items, skipped, changed, late,
-     stale, too_late, dropped, horizon_us, processor, revision, failures, version, state, schema_version, content_hash, first_seen_us, last_seen_us, created_us, updated_us,
-     completed_us)
-SELECT :new_pipeline, :new_entity, stream, generation, commits, head_seq, progress, items, skipped, changed,
-       late, stale, too_late, dropped, horizon_us, processor, revision, failures, version, state, schema_version, content_hash, first_seen_us, last_seen_us, created_us,
-       updated_us, completed_us
+    (pipeline, entity, stream, generation, commits, head_seq, progress, is_open, items, skipped, changed,
+     late, stale, too_late, dropped, horizon_us, processor, revision, failures, priority, version, state,
+     schema_version, content_hash, first_seen_us, last_seen_us, created_us, updated_us, completed_us)
+SELECT :new_pipeline, :new_entity, stream, generation, commits, head_seq, progress, is_open, items, skipped,
+       changed, late, stale, too_late, dropped, horizon_us, processor, revision, failures, priority, version,
+       state, schema_version, content_hash, first_seen_us, last_seen_us, created_us, updated_us, completed_us
 FROM belaypin_checkpoint
 WHERE key_id = :key_id
 ON CONFLICT (pipeline, entity, stream) DO NOTHING

@@ -11,6 +11,7 @@ WHERE pipeline = :pipeline AND entity = :entity AND stream = :stream;
 -- is known to be dead. A lease that expires more than two lifetimes from now was written before the
 -- clock was set back: it counts as expired, or it would block for as long as the clock jumped.
 -- The token grows with the clock too, so that it still grows after the store is restored from a backup.
+-- :only_after is the token that a plan has seen, or 0: whoever took the lease since has done the step.
 INSERT INTO belaypin_lease (key_id, role, owner, token, ttl_us, acquired_us, renewed_us, expires_us)
 SELECT k.key_id, :role, :owner, c.now_us, :ttl_us, c.now_us, c.now_us, c.now_us + :ttl_us
 FROM belaypin_checkpoint AS k, (SELECT {now_us} AS now_us) AS c
@@ -24,9 +25,10 @@ ON CONFLICT (key_id, role) DO UPDATE SET
     renewed_us = excluded.renewed_us,
     expires_us = excluded.expires_us,
     deaths = CASE WHEN belaypin_lease.expires_us = 0 THEN 0 ELSE belaypin_lease.deaths + 1 END
-WHERE belaypin_lease.expires_us <= excluded.acquired_us
-   OR belaypin_lease.expires_us > excluded.acquired_us + 2 * belaypin_lease.ttl_us
-   OR belaypin_lease.owner = :dead_owner
+WHERE (belaypin_lease.expires_us <= excluded.acquired_us
+       OR belaypin_lease.expires_us > excluded.acquired_us + 2 * belaypin_lease.ttl_us
+       OR belaypin_lease.owner = :dead_owner)
+  AND (CAST(:only_after AS BIGINT) = 0 OR belaypin_lease.token = :only_after)
 RETURNING token, deaths;
 
 -- name: lease.read
@@ -46,7 +48,7 @@ RETURNING expires_us;
 UPDATE belaypin_lease
 SET expires_us = 0
 WHERE key_id = :key_id AND role = :role AND owner = :owner AND token = :token AND expires_us <> 0
-RETURNING token;
+RETURNING acquired_us;
 
 -- name: lease.abandon
 -- Taken perhaps, by somebody who was interrupted before he knew: the owner's name is his alone.
@@ -62,3 +64,13 @@ SELECT token, {idle_limit} AS idle_limit
 FROM belaypin_lease
 WHERE key_id = :key_id AND role = :role AND owner = :owner AND token = :token AND expires_us <> 0
 {for_update};
+
+-- name: lease.fence
+-- Takes a dead holder's lease over, for nobody: should he come back, he can't write. It stays expired,
+-- not released: that is how a plan knows that its work was never ended.
+UPDATE belaypin_lease
+SET owner = 'nobody', token = CASE WHEN {now_us} > token THEN {now_us} ELSE token + 1 END,
+    renewed_us = {now_us} - ttl_us, expires_us = CASE WHEN expires_us = 0 THEN 0 ELSE {now_us} END
+WHERE key_id = :key_id AND role = :role AND token = :token
+  AND (expires_us <= {now_us} OR expires_us > {now_us} + 2 * ttl_us OR owner = :dead_owner)
+RETURNING token;

@@ -29,9 +29,16 @@ WHERE key_id = :key_id;
 -- What was committed lies in older generations and counts no more; the segments' numbers go on. The
 -- new generation has an empty ledger, that has forgotten nothing: so it has no horizon yet.
 UPDATE belaypin_checkpoint
-SET generation = :generation, processor = :processor, progress = '{}',
+SET generation = :generation, processor = :processor, progress = '{}', is_open = 0,
     items = 0, skipped = 0, changed = 0, late = 0, stale = 0, failures = 0, too_late = 0, dropped = 0,
     horizon_us = -62135596800000000, updated_us = {now_us}
+WHERE key_id = :key_id;
+
+-- name: stream.turn
+-- Only when the first window has opened or the last one closed: is_open is indexed, for plans to find
+-- what was begun, and a page that changes no indexed column is cheaper on PostgreSQL.
+UPDATE belaypin_checkpoint
+SET is_open = CASE WHEN progress = '{}' THEN 0 ELSE 1 END
 WHERE key_id = :key_id;
 
 -- name: segment.list

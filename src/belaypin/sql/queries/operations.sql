@@ -1,5 +1,10 @@
 -- Operations: idempotent calls under a stable id, with a lease and a token each.
 
+-- name: operation.find
+-- No statement of this transaction waits for a locked row for longer than wait_ms.
+SELECT {wait_limit} AS wait_limit,
+       (SELECT status FROM belaypin_operation WHERE operation_id = :operation_id) AS status;
+
 -- name: operation.claim
 -- A new id, a failed attempt, or one whose worker's time ran out: ours. Otherwise no row comes back.
 INSERT INTO belaypin_operation
@@ -66,6 +71,13 @@ UPDATE belaypin_operation
 SET status = 'failed', error = :error, updated_us = {now_us}
 WHERE operation_id = :operation_id AND owner = :owner AND token = :token AND status = 'running'
 RETURNING token;
+
+-- name: operation.lapse
+UPDATE belaypin_operation
+SET status = 'failed', error = :error, updated_us = {now_us}
+WHERE operation_id = :operation_id AND token = :token AND status = 'running'
+  AND (expires_us <= {now_us} OR expires_us > {now_us} + 2 * ttl_us OR owner = :dead_owner)
+RETURNING owner;
 
 -- name: operation.drop_results
 -- Locked in one order, so that two who do this at once can't deadlock.

@@ -57,7 +57,8 @@ WHERE key_id = :key_id
 -- name: travel.restore
 -- The version never goes back: a state that differs from what is there is a new version.
 UPDATE belaypin_checkpoint
-SET generation = :generation, progress = s.progress, items = s.items, skipped = s.skipped,
+SET generation = :generation, progress = s.progress,
+    is_open = CASE WHEN s.progress = '{}' THEN 0 ELSE 1 END, items = s.items, skipped = s.skipped,
     changed = s.changed, late = s.late, stale = s.stale,
     too_late = s.too_late, dropped = s.dropped, processor = s.processor, revision = s.revision,
     content_hash = s.content_hash, first_seen_us = s.first_seen_us,
@@ -73,15 +74,17 @@ WHERE belaypin_checkpoint.key_id = :key_id AND s.key_id = :key_id AND s.savepoin
 -- name: travel.blank
 -- Whose code may work here does not change: nothing is known of the items, but much of the code.
 UPDATE belaypin_checkpoint
-SET generation = :generation, progress = '{}', items = 0, skipped = 0, changed = 0, late = 0, stale = 0,
-    too_late = 0, dropped = 0, failures = 0, revision = NULL, content_hash = NULL, first_seen_us = NULL, last_seen_us = NULL, completed_us = NULL,
+SET generation = :generation, progress = '{}', is_open = 0, items = 0, skipped = 0, changed = 0,
+    late = 0, stale = 0, too_late = 0, dropped = 0, failures = 0, revision = NULL, content_hash = NULL,
+    first_seen_us = NULL, last_seen_us = NULL, completed_us = NULL,
     schema_version = 0, state = NULL, version = version + CASE WHEN :is_same = 1 THEN 0 ELSE 1 END,
     updated_us = {now_us}
 WHERE key_id = :key_id;
 
 -- name: travel.progress
 UPDATE belaypin_checkpoint
-SET progress = :progress, commits = commits + 1, updated_us = {now_us}
+SET progress = :progress, is_open = CASE WHEN CAST(:progress AS TEXT) = '{}' THEN 0 ELSE 1 END,
+    commits = commits + 1, updated_us = {now_us}
 WHERE key_id = :key_id;
 
 -- name: savepoint.open

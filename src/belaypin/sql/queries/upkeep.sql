@@ -6,7 +6,8 @@ SELECT key_id, pipeline, entity, stream, generation, commits, head_seq, progress
        too_late, dropped, horizon_us, attempts, version, schema_version, content_hash, first_seen_us, last_seen_us,
        CASE WHEN LENGTH(state) <= :inline_bytes THEN state END AS small_state,
        LENGTH(state) AS state_bytes,
-       (SELECT MAX(s.seq) FROM belaypin_segment AS s WHERE s.key_id = c.key_id) AS last_seq
+       (SELECT MAX(s.seq) FROM belaypin_segment AS s WHERE s.key_id = c.key_id) AS last_seq,
+       is_open
 FROM belaypin_checkpoint AS c
 WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
   AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)

@@ -16,6 +16,10 @@ SELECT 1
 FROM sqlite_master
 WHERE type = 'table' AND name = 'belaypin_migration';
 
+-- name: recovery.begin
+-- SQLite looks each row up as it is.
+SELECT 1;
+
 -- name: failure.among
 -- The ids come as a JSON list: one parameter, however many they are.
 SELECT failure_id, item_id, status, attempts, next_try_us, event_us, is_hole, fingerprint,

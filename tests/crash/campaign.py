@@ -3,9 +3,10 @@
     python -m tests.crash.campaign --sqlite 2000 --postgres 300
 
 Kills fall at random times (a quarter of them; each in a new process, whose time from its start to
-its first new commit counts), at random lines, and before random statements. Half of them fall on
-one miner; a quarter on two that fight for the same entities; a quarter on a live and a backfill
-writer of the same streams. PostgreSQL runs with fsync on, as in production.
+its first new commit counts), at random lines, and before random statements. Two fifths of them fall on
+one miner; a fifth on one that has everything switched on (components, failing items, messages,
+horizons, recovery, savepoints); a fifth on two that fight for the same entities; a fifth on a live
+and a backfill writer of the same streams. PostgreSQL runs with fsync on, as in production.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from pathlib import Path
 from typing import TextIO
 
 from belaypin.testing.sigkill import Report, campaign
-from tests.crash.mine import Mine
+from tests.crash.mine import FULL_MINER, MINER, Mine
 from tests.services import Services, fresh_database
 
 __all__ = ["COMPANIES", "kill", "main", "table"]
 
 COMPANIES = {
-    "one miner": (("main",), 0.5),
-    "two for the same entities": (("main", "main 2"), 0.25),
-    "live and backfill": (("main", "live"), 0.25),
+    "one miner": (("main",), MINER, 0.4),
+    "one miner, everything switched on": (("main",), FULL_MINER, 0.2),
+    "two for the same entities": (("main", "main 2"), MINER, 0.2),
+    "live and backfill": (("main", "live"), MINER, 0.2),
 }
 
 
@@ -35,10 +37,10 @@ def kill(
     database: str, kills: int, postgres_url: str | None, *, seed: int, timeout_s: float = 300
 ) -> Iterator[tuple[str, Report]]:
     """Run the campaign on one database; yield what happened to each company of miners."""
-    for company, (roles, share) in COMPANIES.items():
+    for company, (roles, miner, share) in COMPANIES.items():
         number = round(kills * share)
         with tempfile.TemporaryDirectory(prefix="belaypin-") as folder:
-            mine = Mine(Path(folder), postgres_url, roles=roles)
+            mine = Mine(Path(folder), postgres_url, roles=roles, miner=miner)
             report = campaign(
                 mine.fresh,
                 mine.verify,

@@ -8,13 +8,17 @@ from contextlib import closing
 from itertools import count
 from pathlib import Path
 
+import belaypin
 from belaypin.testing.sigkill import Script, Verdict
+from tests.crash.full_miner import TOTALS
+from tests.crash.miner import PIPELINE
 from tests.crash.outside import Outside, own_table
 from tests.crash.source import everything, find_dump, publish
 
-__all__ = ["Mine"]
+__all__ = ["FULL_MINER", "MINER", "Mine"]
 
 MINER = Path(__file__).with_name("miner.py")
+FULL_MINER = Path(__file__).with_name("full_miner.py")
 TABLES = {
     "items": "entity TEXT, stream TEXT, id BIGINT, role TEXT, token BIGINT",
     "profiles": "entity TEXT, items BIGINT",
@@ -35,6 +39,7 @@ class Mine:
         share: int = 1,
         page_size: int = 50,
         ttl_s: float = 30,
+        miner: Path = MINER,
     ) -> None:
         self.dump = find_dump()
         self.index = folder / "source.db"
@@ -45,6 +50,7 @@ class Mine:
         self._roles = roles
         self._page_size = page_size
         self._ttl_s = ttl_s
+        self._miner = miner
         self._rounds = count(1)
         self._acknowledged = Path()
 
@@ -65,7 +71,7 @@ class Mine:
         """One miner."""
         numbers = (str(self._page_size), str(self._ttl_s))
         paths = (str(self.index), str(self._acknowledged))
-        return Script(MINER, (self.url, *paths, role.partition(" ")[0], *numbers))
+        return Script(self._miner, (self.url, *paths, role.partition(" ")[0], *numbers))
 
     def verify(self) -> Verdict:
         """Count what is lost and doubled; raise if anything else is wrong."""
@@ -76,6 +82,8 @@ class Mine:
             _check_ledger(outside, rows)
             _check_tokens(outside)
         self._check_acknowledged(rows)
+        if self._miner == FULL_MINER:
+            self._check_all_else(rows)
         expected = everything(self.index)
         entities = {entity for entity, _, _ in expected}
         wanted = {(what, entity) for what in ("profile", "greeting") for entity in entities}
@@ -94,6 +102,24 @@ class Mine:
         assert told.keys() <= there, f"acknowledged, but gone: {sorted(told.keys() - there)[:5]}"
         twice = [line for line, times in told.items() if times > 1]
         assert not twice, f"acknowledged twice: {twice[:5]}"
+
+    def _check_all_else(self, rows: Counter[tuple[str, str, int]]) -> None:
+        """Components counted what was committed, messages arrived, and the store is sound."""
+        with belaypin.open(self.url) as store:
+            for entity in {entity for entity, _, _ in rows}:
+                there = Counter(stream for at, stream, _ in rows.elements() if at == entity)
+                totals = store.load((PIPELINE, entity, TOTALS), dict)
+                assert totals is not None
+                assert totals.state == there, f"{totals.state} of {there}"
+                assert [s.name for s in store.savepoints((PIPELINE, entity))] == ["finished"]
+            assert store.failures() == []
+            assert store.undelivered() == []
+            report = store.verify()
+            assert report.ok, str(report)
+        with closing(Outside(self.url)) as outside:
+            sent = {key for (key,) in outside.run("SELECT message_key FROM belaypin_outbox")}
+        told = set(Path(f"{self._acknowledged}.delivered").read_text().splitlines())
+        assert sent == told, f"never delivered: {sorted(sent - told)[:5]}"
 
 
 def _check_ledger(outside: Outside, rows: Counter[tuple[str, str, int]]) -> None:

@@ -32,13 +32,13 @@ GREETING = "INSERT INTO greetings (entity) VALUES (?)"
 
 class Miner:
     def __init__(self, store: Any, source: Source, arguments: list[str]) -> None:
-        url, _, acknowledged, self.role, page_size, ttl_s = arguments
+        url, _, self.told, self.role, page_size, ttl_s = arguments
         self.store = store
         self.source = source
         self.is_sqlite = url.startswith("sqlite:")
         self.page_size = int(page_size)
         self.ttl_s = float(ttl_s)
-        self.acknowledged = os.open(acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self.acknowledged = os.open(self.told, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def run(self) -> None:
         key = (PIPELINE, "finished", self.role)
@@ -71,12 +71,16 @@ class Miner:
         for stream in STREAMS:
             pages = self.batches if self.role == "live" else self.pages
             for page in pages(lease, entity, stream):
-                with page.commit() as tx:
-                    fresh = tx.fresh(page.items, key="id")
-                    rows = [(entity, stream, item["id"], self.role, lease.token) for item in fresh]
-                    if rows:
-                        tx.executemany(self.sql(INSERT), rows)
-                self.acknowledge(stream, fresh)
+                self.acknowledge(stream, self.committed(lease, entity, stream, page))
+
+    def committed(self, lease: Any, entity: str, stream: str, page: Any) -> list[Any]:
+        """Commit a page; the items that this added."""
+        with page.commit() as tx:
+            fresh: list[Any] = tx.fresh(page.items, key="id")
+            rows = [(entity, stream, item["id"], self.role, lease.token) for item in fresh]
+            if rows:
+                tx.executemany(self.sql(INSERT), rows)
+        return fresh
 
     def pages(self, lease: Any, entity: str, stream: str) -> Iterator[Any]:
         for window in lease.windows(stream, since="beginning", until=END):

@@ -9,7 +9,7 @@ import pytest
 
 from belaypin.testing.sigkill import Report, ScriptFailed, campaign, every_line
 from tests.crash.campaign import kill, table
-from tests.crash.mine import Mine
+from tests.crash.mine import FULL_MINER, Mine
 from tests.services import Services, fresh_database
 
 Note = Callable[[str, object], None]
@@ -50,6 +50,20 @@ def test_kills_anywhere_on_sqlite(tmp_path: Path, record_property: Note) -> None
     report = campaign(mine.fresh, mine.verify, at_random=15, at_lines=40, at_statements=40)
     assert report.kills.total() == 95
     _assert_exactly_once(report, mine, record_property, "SQLite")
+
+
+def test_kills_anywhere_with_everything_switched_on(tmp_path: Path, record_property: Note) -> None:
+    mine = Mine(tmp_path, share=10, miner=FULL_MINER)
+    report = campaign(mine.fresh, mine.verify, at_random=8, at_lines=20, at_statements=20)
+    _assert_exactly_once(report, mine, record_property, "SQLite, everything switched on")
+
+
+def test_kills_anywhere_with_everything_switched_on_on_postgres(
+    tmp_path: Path, postgres_url: str, record_property: Note
+) -> None:
+    mine = Mine(tmp_path, postgres_url, share=10, miner=FULL_MINER)
+    report = campaign(mine.fresh, mine.verify, at_random=4, at_lines=8, at_statements=8)
+    _assert_exactly_once(report, mine, record_property, "PostgreSQL, everything switched on")
 
 
 def test_kills_anywhere_on_postgres(

@@ -44,8 +44,8 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     jitter: float = 0.1
     retry_on: ExceptionTypes = (Exception,)
     give_up_on: ExceptionTypes = ()
-    isolate_after: int | None = 2
-    max_kills: int = 2
+    isolate_after: int | None = 3
+    max_kills: int = 3
 
     def __post_init__(self) -> None:
         """Refuse what could never be carried out."""

@@ -15,9 +15,7 @@ import belaypin
 from belaypin.testing import FakeClock
 from tests.capabilities import poison
 
-DEATHS_PER_ITEM = poison.RETRY.max_kills + 2  # isolate_after
-
-
+DEATHS_PER_ITEM = poison.RETRY.max_kills + (poison.RETRY.isolate_after or 0)
 LIMIT = len(poison.POISON) * DEATHS_PER_ITEM
 
 
@@ -53,7 +51,9 @@ def test_items_that_kill_are_found_and_the_rest_is_processed(
         payloads = [store.failure(f.failure_id) for f in found]
         assert sorted(f.payload["id"] for f in payloads if f) == [*poison.POISON]
         assert {f.status for f in found} == {"quarantined"}
-        assert all(f.error.startswith("Killed: 2 workers died") for f in found)
+        assert all(
+            f.error.startswith(f"Killed: {poison.RETRY.max_kills} workers died") for f in found
+        )
         if where != "before":
             assert sorted(f.item_id for f in found if f.item_id is not None) == [*poison.POISON]
         assert len(store.gaps(poison.KEY)) >= len(poison.POISON) - 1  # 0 is at the very start

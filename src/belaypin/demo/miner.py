@@ -36,6 +36,7 @@ _PATH_MAX_BYTES = 400
 # Fetching a branch brings commits of any age, so no time is over for good: every run looks at all
 # of it again, and the ledger skips what was committed.
 _OVERLAP = timedelta(days=365 * 9000)
+_INNOCENT = belaypin.Retry(isolate_after=None)  # it is not the items that kill this process
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,11 @@ class Miner:
         # A window ends now, but the fetch does not: a commit may be dated in the future, by a clock
         # that was wrong.
         for window in lease.windows(
-            table.stream, since="beginning", overlap=_OVERLAP, at="committed_at"
+            table.stream,
+            since="beginning",
+            overlap=_OVERLAP,
+            at="committed_at",
+            retry=_INNOCENT,
         ):
             for page in window.pages(partial(read, author, window.start, self.page_size)):
                 with page.commit() as tx:

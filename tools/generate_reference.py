@@ -68,8 +68,8 @@ States kept of each key when others replace them (`history`) | schema.KEPT_VERSI
 Ids in one ledger segment | segments.BLOCK_ITEMS | | several segments
 Ledger segments of one level | programs.ledger.FAN_OUT | | they merge
 Pages without news whose cursor may wait | programs.courses._LEFT_TO_LATER | | it is written
-States in one commit of a writer | writer_core._BATCH_ITEMS | | another commit
-Draining on SIGTERM | writer_exits._SIGTERM_DEADLINE_S | s | the report says what is pending
+States in one commit of a writer | writing.core._BATCH_ITEMS | | another commit
+Draining on SIGTERM | writing.exits._SIGTERM_DEADLINE_S | s | the report says what is pending
 The stored error of a failed operation | mishaps.MAX_ERROR_CHARS | characters | it is cut
 The stored traceback of a failed attempt | mishaps.MAX_TRACEBACK_CHARS | characters | its end is kept
 Attempts kept of one operation | programs.operations.KEPT_ATTEMPTS | | the newest are kept

@@ -68,15 +68,7 @@ if TYPE_CHECKING:
     from belaypin._sync.work import Work
     from belaypin._sync.writer import Writer
     from belaypin.backends.base import AsyncBackend, Backend, Result
-    from belaypin.compaction import CompactReport
-    from belaypin.explanation import Explanation, Placed
-    from belaypin.failure import Failure
-    from belaypin.health import Health
-    from belaypin.history import Difference, Forked, Rewound, RewoundStream, Savepoint, Version
-    from belaypin.message import Delivery, Message
-    from belaypin.operation import Attempt, Operation
-    from belaypin.plan import Outcome, Plan, RecoveryReport, Step
-    from belaypin.records import (
+    from belaypin.records.checkpoints import (
         AuditEntry,
         Checkpoint,
         Interval,
@@ -85,10 +77,25 @@ if TYPE_CHECKING:
         StateFailure,
         UpcastReport,
     )
-    from belaypin.reports import Finding, Report
-    from belaypin.retention import Dropped, GcReport, Retention
-    from belaypin.status import Status
-    from belaypin.writer_reports import LossBound, WriterFailure, WriterReport
+    from belaypin.records.compaction import CompactReport
+    from belaypin.records.explanation import Explanation, Placed
+    from belaypin.records.failure import Failure
+    from belaypin.records.health import Health
+    from belaypin.records.history import (
+        Difference,
+        Forked,
+        Rewound,
+        RewoundStream,
+        Savepoint,
+        Version,
+    )
+    from belaypin.records.message import Delivery, Message
+    from belaypin.records.operation import Attempt, Operation
+    from belaypin.records.plan import Outcome, Plan, RecoveryReport, Step
+    from belaypin.records.reports import Finding, Report
+    from belaypin.records.retention import Dropped, GcReport, Retention
+    from belaypin.records.status import Status
+    from belaypin.records.writer_reports import LossBound, WriterFailure, WriterReport
 
 __all__ = [
     "AsyncBatch",
@@ -301,15 +308,15 @@ _HOMES = {
 # So are the records that only some calls return.
 _RECORDS = {
     "backends.base": ("Result",),
-    "compaction": ("CompactReport",),
-    "explanation": ("Explanation", "Placed"),
-    "failure": ("Failure",),
-    "health": ("Health",),
-    "history": ("Difference", "Forked", "Rewound", "RewoundStream", "Savepoint", "Version"),
-    "message": ("Delivery", "Message"),
-    "operation": ("Attempt", "Operation"),
-    "plan": ("Outcome", "Plan", "RecoveryReport", "Step"),
-    "records": (
+    "records.compaction": ("CompactReport",),
+    "records.explanation": ("Explanation", "Placed"),
+    "records.failure": ("Failure",),
+    "records.health": ("Health",),
+    "records.history": ("Difference", "Forked", "Rewound", "RewoundStream", "Savepoint", "Version"),
+    "records.message": ("Delivery", "Message"),
+    "records.operation": ("Attempt", "Operation"),
+    "records.plan": ("Outcome", "Plan", "RecoveryReport", "Step"),
+    "records.checkpoints": (
         "AuditEntry",
         "Checkpoint",
         "Interval",
@@ -318,10 +325,10 @@ _RECORDS = {
         "StateFailure",
         "UpcastReport",
     ),
-    "reports": ("Finding", "Report"),
-    "retention": ("Dropped", "GcReport", "Retention"),
-    "status": ("Status",),
-    "writer_reports": ("LossBound", "WriterFailure", "WriterReport"),
+    "records.reports": ("Finding", "Report"),
+    "records.retention": ("Dropped", "GcReport", "Retention"),
+    "records.status": ("Status",),
+    "records.writer_reports": ("LossBound", "WriterFailure", "WriterReport"),
 }
 _LAZY = {
     f"{prefix}{name}": f"belaypin.{package}.{module}"

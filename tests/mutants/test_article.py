@@ -211,7 +211,7 @@ MISTAKES = {
     ),
     "the batch that drops one too many": Mistake(
         Mutant(
-            "writer_core.py",
+            "writing/core.py",
             "            self._batch[line.popleft()] = None\n",
             "            taken = line.popleft()\n"
             "            if len(self._batch) + 1 < self._batch_items:\n"
@@ -233,7 +233,7 @@ MISTAKES = {
     ),
     "queued again behind newer ones": Mistake(
         Mutant(
-            "writer_core.py",
+            "writing/core.py",
             "entries = self._still_wanted(entries)\n",
             "self._waiting.extend(entries)\n"
             "                self._batch.clear()\n"
@@ -243,17 +243,17 @@ MISTAKES = {
         "older_state and sync-memory",
     ),
     "a batch whose COMMIT went unanswered is saved again": Mistake(
-        Mutant("writer_core.py", "if written is None or not self._came_through", "if True or"),
+        Mutant("writing/core.py", "if written is None or not self._came_through", "if True or"),
         WRITER,
         "saved_once and sync-memory",
     ),
     "efficiency is what was skipped": Mistake(
-        Mutant("health.py", "return processed / seen", "return self.skipped / seen"),
+        Mutant("records/health.py", "return processed / seen", "return self.skipped / seen"),
         "upkeep/test_health.py",
         "not nothing",
     ),
     "recovery sorts ascending": Mistake(
-        Mutant("plan.py", "-self.priority", "self.priority"),
+        Mutant("records/plan.py", "-self.priority", "self.priority"),
         RECOVERY,
         "higher_priority and memory",
     ),

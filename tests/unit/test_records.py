@@ -8,7 +8,7 @@ import pytest
 
 from belaypin.errors import UsageError
 from belaypin.keys import Key
-from belaypin.records import Checkpoint, Interval
+from belaypin.records.checkpoints import Checkpoint, Interval
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

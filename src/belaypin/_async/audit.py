@@ -12,7 +12,7 @@ from belaypin.process import owner_name
 from belaypin.program import Program
 
 if TYPE_CHECKING:
-    from belaypin.records import AuditEntry
+    from belaypin.records.checkpoints import AuditEntry
 
 __all__ = ["AsyncAudit"]
 

@@ -15,7 +15,6 @@ from belaypin.backends.base import AsyncTransaction
 from belaypin.backends.threads import in_thread  # sync: drop
 from belaypin.clock import jitter, unique_id
 from belaypin.errors import StoreBusy, StoreUnavailable, UsageError, VersionConflict
-from belaypin.failure import id_text
 from belaypin.fields import as_sequence
 from belaypin.fingerprint import item_fingerprinter
 from belaypin.ids import extract_ids
@@ -26,6 +25,7 @@ from belaypin.programs.failures import Failures
 from belaypin.programs.pages import Advance, Counts, Stream, StreamRow
 from belaypin.programs.participants import Participants
 from belaypin.programs.selection import ANY_TIME, Horizon, Selection
+from belaypin.records.failure import id_text
 from belaypin.revisions import RevisionOf, marks
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 from belaypin._async.records import KeyLike
 from belaypin.errors import UsageError
-from belaypin.failure import Failure, Status, id_text
 from belaypin.fields import check_count, describe
 from belaypin.ids import check_new_ids, extract_ids
 from belaypin.keys import Key
 from belaypin.program import Program
 from belaypin.programs import disposal
 from belaypin.programs.disposal import Filter
+from belaypin.records.failure import Failure, Status, id_text
 
 __all__ = ["AsyncFailures"]
 

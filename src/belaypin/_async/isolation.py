@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from belaypin._async.tenure import AsyncTenure
 from belaypin.errors import UsageError
-from belaypin.failure import print_of
 from belaypin.keys import Key
 from belaypin.programs import failures, suspects
 from belaypin.programs.courses import Handling, WindowCourse
 from belaypin.programs.failures import Failures
 from belaypin.programs.pages import Stream, StreamRow
 from belaypin.programs.suspects import Watch
+from belaypin.records.failure import print_of
 from belaypin.retry import Retry
 
 __all__ = ["AsyncIsolation", "Part", "prepared"]

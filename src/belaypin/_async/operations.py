@@ -11,10 +11,10 @@ from belaypin._async.once import AsyncOnce
 from belaypin._async.resolve import resolved
 from belaypin.calls import Call
 from belaypin.codec import decode_frame, load_state
-from belaypin.operation import Attempt, Operation
 from belaypin.program import Program
 from belaypin.programs import operations
 from belaypin.programs.operations import AttemptRow, OperationRow
+from belaypin.records.operation import Attempt, Operation
 from belaypin.times import Duration, from_us
 
 __all__ = ["AsyncOperations"]

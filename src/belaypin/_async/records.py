@@ -20,7 +20,7 @@ from belaypin.keys import Key
 from belaypin.program import Program
 from belaypin.programs import checkpoints, coverage, facts, history, outbox
 from belaypin.programs.checkpoints import CheckpointRow, OriginalRow
-from belaypin.records import Checkpoint, Interval, Original
+from belaypin.records.checkpoints import Checkpoint, Interval, Original
 from belaypin.schema import KEPT_VERSIONS, Schema, read_as_stored, read_state, version_of
 from belaypin.times import Duration, duration_us, from_us, to_us
 

@@ -12,10 +12,10 @@ from belaypin._async.lease import AsyncLease
 from belaypin._async.recovery import LISTED, AsyncRecovery
 from belaypin._async.resolve import resolved
 from belaypin.errors import LeaseHeld
-from belaypin.plan import Outcome, Plan, RecoveryReport, Result, Step
 from belaypin.process import is_surely_dead
 from belaypin.program import Program
 from belaypin.programs import recovery
+from belaypin.records.plan import Outcome, Plan, RecoveryReport, Result, Step
 from belaypin.retry import Retry
 from belaypin.times import Duration
 

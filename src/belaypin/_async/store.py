@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from belaypin._async.checks import AsyncChecks
     from belaypin._async.evolution import AsyncEvolution
     from belaypin._async.joined import AsyncJoined
-    from belaypin.plan import Step
-    from belaypin.records import UpcastReport
+    from belaypin.records.checkpoints import UpcastReport
+    from belaypin.records.plan import Step
 
 __all__ = ["AsyncStore"]
 

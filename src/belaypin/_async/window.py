@@ -11,12 +11,12 @@ from belaypin._async.isolation import AsyncIsolation
 from belaypin._async.resolve import resolved
 from belaypin._async.tenure import AsyncTenure
 from belaypin.errors import CorruptRecord, NotCommitted
-from belaypin.failure import load_item
 from belaypin.fetched import read_fetched
 from belaypin.programs import failures, pages
 from belaypin.programs.courses import PageCourse, RetryCourse, WindowCourse
 from belaypin.programs.failures import Due
 from belaypin.programs.pages import Stream, StreamRow
+from belaypin.records.failure import load_item
 from belaypin.times import from_us
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from belaypin.backends.base import WAITS_FOR_ITSELF, AsyncBackend
 from belaypin.codec import dump_state, encode_frame
 from belaypin.errors import StoreBusy, UsageError
 from belaypin.keys import Key
+from belaypin.records.writer_reports import LossBound, WriterReport
 from belaypin.schema import Schema, version_of
-from belaypin.writer_core import Entry, GroupCommit
-from belaypin.writer_exits import drain_at_exit
-from belaypin.writer_reports import LossBound, WriterReport
+from belaypin.writing.core import Entry, GroupCommit
+from belaypin.writing.exits import drain_at_exit
 
 __all__ = ["AsyncWriter"]
 

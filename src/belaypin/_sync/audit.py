@@ -13,7 +13,7 @@ from belaypin.process import owner_name
 from belaypin.program import Program
 
 if TYPE_CHECKING:
-    from belaypin.records import AuditEntry
+    from belaypin.records.checkpoints import AuditEntry
 
 __all__ = ["Audit"]
 

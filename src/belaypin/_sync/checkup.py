@@ -18,9 +18,9 @@ from belaypin.keys import Key
 from belaypin.program import Program
 
 if TYPE_CHECKING:
-    from belaypin.explanation import Explanation
-    from belaypin.health import Health
-    from belaypin.reports import Report
+    from belaypin.records.explanation import Explanation
+    from belaypin.records.health import Health
+    from belaypin.records.reports import Report
 
 __all__ = ["Checkup"]
 

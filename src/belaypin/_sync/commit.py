@@ -14,7 +14,6 @@ from belaypin._sync.work import Work
 from belaypin.backends.base import Transaction
 from belaypin.clock import jitter, sleep_s, unique_id
 from belaypin.errors import StoreBusy, StoreUnavailable, UsageError, VersionConflict
-from belaypin.failure import id_text
 from belaypin.fields import as_sequence
 from belaypin.fingerprint import item_fingerprinter
 from belaypin.ids import extract_ids
@@ -25,6 +24,7 @@ from belaypin.programs.failures import Failures
 from belaypin.programs.pages import Advance, Counts, Stream, StreamRow
 from belaypin.programs.participants import Participants
 from belaypin.programs.selection import ANY_TIME, Horizon, Selection
+from belaypin.records.failure import id_text
 from belaypin.revisions import RevisionOf, marks
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from belaypin._sync.work import OpenTransaction
 from belaypin.program import Program
 from belaypin.programs import evolution
 from belaypin.programs.evolution import Kind, Stored, Tally, Upcast
-from belaypin.records import UpcastReport
+from belaypin.records.checkpoints import UpcastReport
 
 __all__ = ["Evolution"]
 

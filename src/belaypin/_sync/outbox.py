@@ -14,12 +14,12 @@ from belaypin.codec import decode_frame, load_state
 from belaypin.errors import BelaypinError, UsageError
 from belaypin.fields import check_count
 from belaypin.heartbeat import Beat, Heartbeat
-from belaypin.message import Delivery, Message
 from belaypin.mishaps import Mishap
 from belaypin.process import owner_name
 from belaypin.program import Program
 from belaypin.programs import outbox
 from belaypin.programs.outbox import ClaimedRow, MessageRow
+from belaypin.records.message import Delivery, Message
 from belaypin.retry import Retry
 from belaypin.times import Duration, duration_us, from_us
 

@@ -13,10 +13,10 @@ from belaypin._sync.lease import Lease
 from belaypin._sync.recovery import LISTED, Recovery
 from belaypin._sync.resolve import resolved
 from belaypin.errors import LeaseHeld
-from belaypin.plan import Outcome, Plan, RecoveryReport, Result, Step
 from belaypin.process import is_surely_dead
 from belaypin.program import Program
 from belaypin.programs import recovery
+from belaypin.records.plan import Outcome, Plan, RecoveryReport, Result, Step
 from belaypin.retry import Retry
 from belaypin.times import Duration
 

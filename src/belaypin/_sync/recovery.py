@@ -21,9 +21,9 @@ from belaypin.retry import Retry
 from belaypin.times import Duration
 
 if TYPE_CHECKING:
-    from belaypin.plan import Plan, RecoveryReport, Step
-    from belaypin.reports import Report
-    from belaypin.status import Status
+    from belaypin.records.plan import Plan, RecoveryReport, Step
+    from belaypin.records.reports import Report
+    from belaypin.records.status import Status
 
     Work = Callable[[Lease, Step], Any]
 

@@ -18,10 +18,10 @@ from belaypin.program import Program, Statement
 from belaypin.times import MAX_US, Duration, duration_us, since_us, to_us
 
 if TYPE_CHECKING:
-    from belaypin.compaction import CompactReport
-    from belaypin.health import Health
     from belaypin.programs.retention import Kind, Place, Task
-    from belaypin.retention import GcReport, Retention
+    from belaypin.records.compaction import CompactReport
+    from belaypin.records.health import Health
+    from belaypin.records.retention import GcReport, Retention
 
 __all__ = ["Housekeeping"]
 
@@ -65,7 +65,7 @@ class Housekeeping(ABC):
         what is ``left``.
         """
         from belaypin.programs.retention import KINDS, Task
-        from belaypin.retention import GcReport, Retention
+        from belaypin.records.retention import GcReport, Retention
 
         check_count("limit", limit, at_least=1)
         policy = Retention() if retention is None else retention
@@ -94,9 +94,9 @@ class Housekeeping(ABC):
         for which nobody else may use it: StoreBusy if somebody does. On PostgreSQL autovacuum
         makes room by itself, and nothing is done.
         """
-        from belaypin.compaction import CompactReport
         from belaypin.programs import compaction
         from belaypin.programs.scope import Scope
+        from belaypin.records.compaction import CompactReport
 
         scope: Scope | None = Scope.at(None if key is None else Key.of(key))
         report = CompactReport(dry_run=dry_run)
@@ -187,7 +187,7 @@ def _deadline_s(deadline_s: Duration | None) -> float:
 
 
 def _check_policy(policy: object) -> None:
-    from belaypin.retention import Retention
+    from belaypin.records.retention import Retention
 
     if not isinstance(policy, Retention):
         raise UsageError(f"retention must be a belaypin.Retention, not {describe(policy)}.")

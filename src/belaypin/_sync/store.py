@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from belaypin._sync.checks import Checks
     from belaypin._sync.evolution import Evolution
     from belaypin._sync.joined import Joined
-    from belaypin.plan import Step
-    from belaypin.records import UpcastReport
+    from belaypin.records.checkpoints import UpcastReport
+    from belaypin.records.plan import Step
 
 __all__ = ["Store"]
 

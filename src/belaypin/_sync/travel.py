@@ -14,13 +14,13 @@ from belaypin._sync.records import KeyLike
 from belaypin.backends.base import Transaction
 from belaypin.errors import UsageError
 from belaypin.fields import check_count, describe
-from belaypin.history import Difference, Forked, Rewound, RewoundStream, Savepoint, Version
 from belaypin.keys import MAX_PART_BYTES, Key
 from belaypin.process import is_surely_dead
 from belaypin.program import Program
 from belaypin.programs import forking, history, rewinding, savepoints
 from belaypin.programs.rewinding import BEGINNING, Act, Tally
 from belaypin.programs.savepoints import SavepointRow
+from belaypin.records.history import Difference, Forked, Rewound, RewoundStream, Savepoint, Version
 from belaypin.times import to_us
 
 __all__ = ["Travel"]

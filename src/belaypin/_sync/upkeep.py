@@ -15,7 +15,7 @@ from belaypin.programs import dictionaries, disposal, inspection, operations, ou
 from belaypin.programs.recount import Recount
 from belaypin.programs.scope import Scope
 from belaypin.programs.upkeep import INLINE_BYTES, KeyPage, KeyRow, LedgerPage, OperationRow
-from belaypin.reports import Finding, Report
+from belaypin.records.reports import Finding, Report
 from belaypin.times import from_us
 
 if TYPE_CHECKING:

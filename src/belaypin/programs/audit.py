@@ -10,7 +10,7 @@ import msgspec
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs.scope import Scope
-from belaypin.records import AuditEntry
+from belaypin.records.checkpoints import AuditEntry
 from belaypin.times import from_us
 
 __all__ = ["note", "read"]

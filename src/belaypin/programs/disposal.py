@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple, get_args
 
 from belaypin.errors import UsageError
-from belaypin.failure import Failure, Status, id_of, id_text, load_item
 from belaypin.fields import describe
 from belaypin.ids import ItemId
 from belaypin.keys import Key
@@ -14,6 +13,7 @@ from belaypin.programs import audit, checkpoints, failures, ledger
 from belaypin.programs.failures import Standing
 from belaypin.programs.pages import Stream, StreamRow
 from belaypin.programs.scope import Scope
+from belaypin.records.failure import Failure, Status, id_of, id_text, load_item
 from belaypin.times import from_us
 
 __all__ = ["Filter", "StoredFailure", "listed", "page", "quarantine", "read", "replay", "skip"]

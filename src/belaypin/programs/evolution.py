@@ -18,7 +18,7 @@ from belaypin.errors import BelaypinError, UsageError
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import checkpoints, dictionaries
-from belaypin.records import StateChange, StateFailure, UpcastReport
+from belaypin.records.checkpoints import StateChange, StateFailure, UpcastReport
 from belaypin.schema import KEPT_VERSIONS, Schema, read_raw
 
 __all__ = ["Kind", "Stored", "Tally", "Upcast", "batch", "confirm", "replace", "stored_at"]

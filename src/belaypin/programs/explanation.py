@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from belaypin.explanation import Explanation, Placed
-from belaypin.failure import id_text
 from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import checkpoints, failures, ledger
+from belaypin.records.explanation import Explanation, Placed
+from belaypin.records.failure import id_text
 from belaypin.revisions import parts
 from belaypin.segments import order_key
 from belaypin.times import MIN_US, from_us

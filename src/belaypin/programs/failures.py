@@ -15,11 +15,11 @@ import msgspec
 
 from belaypin import intervals
 from belaypin.errors import UsageError
-from belaypin.failure import Status, dump_item, id_of, id_text
 from belaypin.ids import ItemId
 from belaypin.program import Program, Statement
 from belaypin.programs import coverage, leases
 from belaypin.programs.leases import Fence
+from belaypin.records.failure import Status, dump_item, id_of, id_text
 from belaypin.retry import Retry
 from belaypin.revisions import Verdict, compare
 from belaypin.segments import MARK_BYTES

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from belaypin.errors import UsageError, VersionConflict
-from belaypin.history import Forked
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import audit, failures, savepoints
 from belaypin.programs.savepoints import HeldRow
 from belaypin.programs.scope import Scope
+from belaypin.records.history import Forked
 
 __all__ = ["Copied", "begin", "copy_entity", "copy_next", "finish", "refuse_existing"]
 

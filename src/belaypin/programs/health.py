@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from belaypin.health import Health
 from belaypin.keys import Key
 from belaypin.program import Program, Rows, Statement
 from belaypin.programs.scope import Scope
+from belaypin.records.health import Health
 from belaypin.times import from_us
 
 __all__ = ["read"]

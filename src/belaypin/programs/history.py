@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from belaypin.codec import decode_frame, load_state
 from belaypin.errors import BelaypinError, CorruptRecord, SchemaTooNew, UsageError
-from belaypin.history import Version
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import audit, checkpoints, dictionaries
 from belaypin.programs.checkpoints import CheckpointRow
+from belaypin.records.history import Version
 from belaypin.times import from_us
 
 __all__ = [

@@ -17,7 +17,6 @@ import msgspec
 
 from belaypin.codec import decode_frame, load_state
 from belaypin.errors import BelaypinError, CorruptRecord, SchemaTooNew, UsageError
-from belaypin.failure import load_item
 from belaypin.keys import Key
 from belaypin.programs.disposal import StoredFailure
 from belaypin.programs.outbox import StoredRow
@@ -31,7 +30,8 @@ from belaypin.programs.upkeep import (
     OperationRow,
     Orphans,
 )
-from belaypin.reports import Finding
+from belaypin.records.failure import load_item
+from belaypin.records.reports import Finding
 from belaypin.times import MAX_US, MIN_US
 
 Row = TypeVar("Row")

@@ -19,7 +19,7 @@ from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.programs.inspection import error, warning
 from belaypin.programs.upkeep import LedgerPage, SegmentRow, Standing
-from belaypin.reports import Finding
+from belaypin.records.reports import Finding
 from belaypin.segments import order_key, unpack_raw
 
 __all__ = ["Pass", "Recount"]

@@ -10,12 +10,12 @@ import msgspec
 
 from belaypin.errors import CorruptRecord
 from belaypin.keys import Key
-from belaypin.plan import Plan, Step, StepKind
 from belaypin.program import Program, Rows, SqlValue, Statement
 from belaypin.programs import audit, checkpoints, history, leases, operations, runs
 from belaypin.programs.pages import OpenWindow
 from belaypin.programs.scope import Scope
-from belaypin.reports import Report
+from belaypin.records.plan import Plan, Step, StepKind
+from belaypin.records.reports import Report
 from belaypin.times import from_us
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from belaypin.keys import Key
 from belaypin.program import Program, SqlValue, Statement
 from belaypin.programs import audit, operations, outbox, upkeep
-from belaypin.retention import Retention
+from belaypin.records.retention import Retention
 from belaypin.times import MIN_US
 
 __all__ = ["KINDS", "Kind", "Place", "Step", "Task"]

@@ -13,14 +13,14 @@ import msgspec
 
 from belaypin import intervals
 from belaypin.errors import CorruptRecord, UsageError
-from belaypin.history import Rewound, RewoundStream
 from belaypin.intervals import Intervals
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
 from belaypin.programs import audit, coverage, failures, history, savepoints
 from belaypin.programs.pages import OpenWindow
 from belaypin.programs.savepoints import HeldRow
-from belaypin.records import Interval
+from belaypin.records.checkpoints import Interval
+from belaypin.records.history import Rewound, RewoundStream
 from belaypin.times import from_us
 
 __all__ = ["BEGINNING", "Act", "Tally", "reopen", "rewind", "take_version"]

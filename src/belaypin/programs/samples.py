@@ -7,8 +7,8 @@ from typing import NamedTuple
 import msgspec
 
 from belaypin.errors import CorruptRecord
-from belaypin.health import Health
 from belaypin.program import Program, SqlValue, Statement
+from belaypin.records.health import Health
 from belaypin.times import to_us
 
 __all__ = ["Span", "history", "is_due", "keep"]

@@ -10,11 +10,11 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from belaypin.errors import LeaseHeld, UsageError, VersionConflict
-from belaypin.history import Savepoint
 from belaypin.keys import Key
 from belaypin.program import Program, SqlValue, Statement
 from belaypin.programs import audit, failures
 from belaypin.programs.scope import Scope
+from belaypin.records.history import Savepoint
 from belaypin.times import from_us
 
 __all__ = [

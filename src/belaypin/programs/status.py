@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from belaypin.keys import Key
 from belaypin.program import Program, Row, Rows, Statement
 from belaypin.programs.scope import Scope
-from belaypin.status import Status, StatusWord, worst
+from belaypin.records.status import Status, StatusWord, worst
 from belaypin.times import from_us
 
 __all__ = ["read"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from belaypin.keys import Key
 from belaypin.programs.files import FileRow, Part, Ready
-from belaypin.reports import Finding
+from belaypin.records.reports import Finding
 from belaypin.sinks.disk import digest, on_disk, remove, rename, sync_directory
 from belaypin.sinks.reports import FilesReport, Recovered, SinkFile
 from belaypin.times import from_us

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from belaypin.keys import Key
-from belaypin.reports import Finding
+from belaypin.records.reports import Finding
 
 __all__ = ["FilesReport", "Recovered", "SinkFile"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from belaypin.errors import UsageError
-from belaypin.records import Interval
+from belaypin.records.checkpoints import Interval
 from belaypin.testing.clock import FakeClock
 from belaypin.testing.conformance._async.loop import KEY, mine, opened
 from belaypin.testing.conformance._async.place import AsyncPlace

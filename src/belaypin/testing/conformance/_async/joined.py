@@ -7,7 +7,7 @@ from typing import Any
 
 from belaypin._async.store import AsyncStore
 from belaypin.errors import UsageError, VersionConflict
-from belaypin.records import Interval
+from belaypin.records.checkpoints import Interval
 from belaypin.testing.clock import FakeClock
 from belaypin.testing.conformance._async.loop import KEY, commit_all, effects, mine, opened
 from belaypin.testing.conformance._async.place import AsyncPlace, AsyncUser

@@ -8,7 +8,7 @@ from functools import partial
 
 from belaypin._async.store import AsyncStore
 from belaypin.errors import UsageError
-from belaypin.message import Delivery, Message
+from belaypin.records.message import Delivery, Message
 from belaypin.retry import Retry
 from belaypin.testing.clock import FakeClock
 from belaypin.testing.conformance._async.loop import effects, opened, pause, together

@@ -10,7 +10,7 @@ from belaypin._async.lease import AsyncLease
 from belaypin._async.store import AsyncStore
 from belaypin._async.window import AsyncWindow
 from belaypin.errors import UsageError
-from belaypin.records import Interval
+from belaypin.records.checkpoints import Interval
 from belaypin.testing.clock import FakeClock
 from belaypin.testing.conformance._async.loop import (
     KEY,

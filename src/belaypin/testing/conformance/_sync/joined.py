@@ -8,7 +8,7 @@ from typing import Any
 
 from belaypin._sync.store import Store
 from belaypin.errors import UsageError, VersionConflict
-from belaypin.records import Interval
+from belaypin.records.checkpoints import Interval
 from belaypin.testing.clock import FakeClock
 from belaypin.testing.conformance._sync.loop import KEY, commit_all, effects, mine, opened
 from belaypin.testing.conformance._sync.place import Place, User

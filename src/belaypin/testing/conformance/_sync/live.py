@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from belaypin.errors import NotCommitted, UsageError
-from belaypin.records import Interval
+from belaypin.records.checkpoints import Interval
 from belaypin.testing.clock import FakeClock
 from belaypin.testing.conformance._sync.loop import KEY, effects, hear, mine, opened, spans, write
 from belaypin.testing.conformance._sync.place import Place

@@ -9,7 +9,7 @@ from functools import partial
 
 from belaypin._sync.store import Store
 from belaypin.errors import UsageError
-from belaypin.message import Delivery, Message
+from belaypin.records.message import Delivery, Message
 from belaypin.retry import Retry
 from belaypin.testing.clock import FakeClock
 from belaypin.testing.conformance._sync.loop import effects, opened, pause, together

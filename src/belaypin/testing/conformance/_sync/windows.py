@@ -11,7 +11,7 @@ from belaypin._sync.lease import Lease
 from belaypin._sync.store import Store
 from belaypin._sync.window import Window
 from belaypin.errors import UsageError
-from belaypin.records import Interval
+from belaypin.records.checkpoints import Interval
 from belaypin.testing.clock import FakeClock
 from belaypin.testing.conformance._sync.loop import (
     KEY,

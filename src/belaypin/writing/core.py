@@ -19,7 +19,7 @@ from belaypin.forks import ForkGuard
 from belaypin.keys import Key
 from belaypin.programs import batches
 from belaypin.programs.batches import Save, Written
-from belaypin.writer_reports import LossBound, WriterFailure, WriterReport
+from belaypin.records.writer_reports import LossBound, WriterFailure, WriterReport
 
 __all__ = ["Entry", "GroupCommit"]
 

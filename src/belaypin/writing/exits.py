@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from belaypin.errors import UsageError
-from belaypin.writer_core import GroupCommit
+from belaypin.writing.core import GroupCommit
 
 __all__ = ["drain_at_exit"]
 

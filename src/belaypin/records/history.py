@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from belaypin.keys import Key
-from belaypin.records import Interval
+from belaypin.records.checkpoints import Interval
 
 __all__ = ["Difference", "Forked", "Rewound", "RewoundStream", "Savepoint", "Version"]
 

@@ -1,0 +1,1 @@
+"""Writing: the group-commit writer, shared by both colours."""

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import BinaryIO, Literal
 
 __all__ = ["MOODS", "FakeRedis", "Mood"]
@@ -38,6 +39,8 @@ class FakeRedis:
 
     def close(self) -> None:
         self._is_closed.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept
         self._listener.close()
         for connection in list(self._sockets):
             connection.close()

@@ -562,13 +562,11 @@ def two_make_the_tables(theatre: Theatre) -> Stage:
     def work(player: Player) -> None:
         with player.backstage():
             store = player.open(url)
-        store._migrate()
-        assert store.save("key", {"by": player.name}) >= 1
+        store._migrate(upto=2)  # more steps are more of the same, in far more orders
 
     def check() -> None:
         with belaypin.open(url, clock=theatre.clock) as store:
-            version = store.save("key", {"by": "third"})
-            assert 1 <= version <= 3
+            assert store.save("key", {"by": "third"}) == 1
         with theatre.look_at(url) as outside:
             steps: list[Any] = outside.run("SELECT version FROM belaypin_migration")
             assert len(steps) == len({*steps}) >= 1

@@ -205,8 +205,8 @@ class AsyncStore(
         """
         return await self._evolution(pipeline, stream, schema).confirm(schema.version)
 
-    async def _migrate(self) -> None:
-        steps = migrations(self._backend.dialect)
+    async def _migrate(self, upto: int | None = None) -> None:
+        steps = migrations(self._backend.dialect)[:upto]
         missing = await self._run(pending(steps), write=False)
         for step in missing:
             await self._run(apply(step, steps, unique_id()))

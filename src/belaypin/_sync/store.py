@@ -203,8 +203,8 @@ class Store(
         """
         return self._evolution(pipeline, stream, schema).confirm(schema.version)
 
-    def _migrate(self) -> None:
-        steps = migrations(self._backend.dialect)
+    def _migrate(self, upto: int | None = None) -> None:
+        steps = migrations(self._backend.dialect)[:upto]
         missing = self._run(pending(steps), write=False)
         for step in missing:
             self._run(apply(step, steps, unique_id()))

@@ -13,6 +13,9 @@ import belaypin
 
 pytest_plugins = ["tests.no_skips", "tests.notes", "tests.services.fixtures"]
 
+# Its asserts are ours, and other tests borrow from it: so before any of them is imported.
+pytest.register_assert_rewrite("belaypin.testing.conformance")
+
 # Everyday runs draw the same examples each time: what fails in CI fails at the desk. `make long`
 # draws new ones, and more of them.
 settings.register_profile(

@@ -6,12 +6,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.services import fixtures, fresh_database
-
 # The suite is product code that asserts: let pytest say what was wrong, as in a test.
-pytest.register_assert_rewrite("belaypin.testing.conformance")
-
-from tests.conformance.places import LocalAsyncPlace, LocalPlace  # noqa: E402
+from tests.conformance.places import LocalAsyncPlace, LocalPlace
+from tests.services import fixtures, fresh_database
 
 EMPTY = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity

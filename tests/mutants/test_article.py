@@ -72,7 +72,7 @@ MISTAKES = {
     "the hash of what the serialiser wrote": Mistake(
         Mutant("fingerprint.py", "canonical(", "repr(", "def fingerprint("),
         "unit/test_fingerprint.py",
-        "rfcs",
+        "not agrees and not doubles and not lost and not fast",
     ),
     "check, then insert": Mistake(
         Mutant(OPERATIONS, "belaypin_operation.status = 'failed'", "1 = 1", "operation.claim"),

@@ -210,6 +210,12 @@ def test_a_ledger_larger_than_memory_is_counted_in_shares(
 
 # --- damage -------------------------------------------------------------------------------------
 
+
+def spoil_history(store: Store) -> None:
+    store.save(("shop", "till:1"), {"pages": 4})
+    flip(store, "belaypin_history", "state", "version = 1")
+
+
 DAMAGE: list[tuple[str, str | Callable[[Store], None]]] = [
     ("state-corrupt", lambda s: flip(s, "belaypin_checkpoint", "state", "entity = 'till:1'")),
     ("state-corrupt", lambda s: flip(s, "belaypin_checkpoint", "state", "entity = 'till:2'")),
@@ -356,6 +362,8 @@ DAMAGE: list[tuple[str, str | Callable[[Store], None]]] = [
     ),
     ("orphan-coverage", "INSERT INTO belaypin_coverage VALUES (-5, 1, 3, 4)"),
     ("orphan-leases", "INSERT INTO belaypin_lease VALUES (5000, 'main', 'o', 1, 1, 1, 1, 2, 0)"),
+    ("open-flag", "UPDATE belaypin_checkpoint SET is_open = 1 - is_open WHERE stream = 'profile'"),
+    ("history-corrupt", lambda store: spoil_history(store)),
     ("orphan-failure", "UPDATE belaypin_failure SET key_id = 5000"),
     ("failure-corrupt", lambda store: flip(store, "belaypin_failure", "payload", "attempts = 1")),
     ("failure-uncounted", "UPDATE belaypin_checkpoint SET failures = 0"),

@@ -7,13 +7,15 @@ import sqlite3
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 import belaypin
 
 pytest_plugins = ["tests.no_skips", "tests.notes", "tests.services.fixtures"]
 
-# Its asserts are ours, and other tests borrow from it: so before any of them is imported.
+# The suite is product code that asserts, and other tests borrow from it: let pytest say what was wrong,
+# whoever imports it first.
 pytest.register_assert_rewrite("belaypin.testing.conformance")
 
 # Everyday runs draw the same examples each time: what fails in CI fails at the desk. `make long`

@@ -6,7 +6,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-# The suite is product code that asserts: let pytest say what was wrong, as in a test.
 from tests.conformance.places import LocalAsyncPlace, LocalPlace
 from tests.services import fixtures, fresh_database
 

@@ -119,6 +119,8 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         stack: TracebackType | None,
     ) -> None:
         try:
+            if error is not None and not isinstance(error, Exception):
+                pass  # sync: self._backend.forsake()
             await self._release(error)
         except Exception as release_error:
             # The lease ends by itself when its time is up; what went wrong in the block goes first.

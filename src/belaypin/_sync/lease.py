@@ -119,6 +119,8 @@ class Lease(AbstractContextManager["Lease"]):
         stack: TracebackType | None,
     ) -> None:
         try:
+            if error is not None and not isinstance(error, Exception):
+                self._backend.forsake()
             self._release(error)
         except Exception as release_error:
             # The lease ends by itself when its time is up; what went wrong in the block goes first.

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
 from belaypin.backends.base import TRANSACTION_ENDED, WAITS_FOR_ITSELF, Params, Result
 from belaypin.catalog import Catalog, Dialect
+from belaypin.clock import monotonic_s
 from belaypin.errors import (
     BelaypinError,
     CorruptRecord,
@@ -44,6 +46,7 @@ DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
 BUSY_TIMEOUT_S = 30.0
 SIDE_BUSY_TIMEOUT_S = 2.0  # the heartbeat tries again anyway, and closing the store waits for it
 _IDLE_CONNECTIONS = 4
+_LOOK_AGAIN_S = 1.0  # should a signal have kept somebody from waking who is next
 _MEMORY = ":memory:"
 _SIZE = ("page_count", "page_size")
 
@@ -52,10 +55,12 @@ class SqliteTransaction:
     """An open transaction on one connection."""
 
     def __init__(
-        self, connection: sqlite3.Connection, catalog: Catalog, forks: ForkGuard, *, write: bool
+        self, connection: sqlite3.Connection, catalog: Catalog, forks: ForkGuard, owner: int | None
     ) -> None:
         self.connection = connection
-        self.write = write
+        self.owner = owner
+        """The thread or task whose turn it is; None for one that only reads, and takes no turn."""
+        self.is_over = False
         self._forks = forks
         self._catalog = catalog
 
@@ -115,6 +120,7 @@ class SqliteBackend:
         self._forks = ForkGuard(self._connections.copy)
         self._closed = False
         self._turn = _Turn(busy_timeout_s)
+        self._open: dict[int, SqliteTransaction] = {}
         if self.is_memory:
             self._idle.append(self._connect())
         else:
@@ -131,15 +137,8 @@ class SqliteBackend:
     def is_writing(self) -> bool:
         return self.is_owned_by(threading.get_ident())
 
-    @contextmanager
-    def transaction(self, *, write: bool = True) -> Iterator[SqliteTransaction]:
-        transaction = self.begin(write=write, owner=threading.get_ident())
-        try:
-            yield transaction
-        except BaseException:
-            self.rollback(transaction)
-            raise
-        self.commit(transaction)
+    def transaction(self, *, write: bool = True) -> _Scope:
+        return _Scope(self, write=write)
 
     def side(self) -> SqliteBackend:
         """A backend for the heartbeat, that the work's transactions don't keep waiting in line."""
@@ -154,8 +153,10 @@ class SqliteBackend:
     def shrink(self) -> tuple[int, int]:
         """Give free pages back to the file system; bytes before and after. StoreBusy beside others."""
         self._check_open()
-        self._turn.take(threading.get_ident())
+        owner = threading.get_ident()
+        self._turn.refuse(owner)
         try:
+            self._turn.take(owner)
             connection = self._idle.pop() if self._idle else self._connect()
             try:
                 with translated("shrinking the file, for which nobody else may use it"):
@@ -163,7 +164,7 @@ class SqliteBackend:
             finally:
                 self._give_back(connection)
         finally:
-            self._turn.give()
+            self._turn.leave(owner)
 
     def for_threads(self) -> SqliteBackend:
         return self
@@ -180,20 +181,25 @@ class SqliteBackend:
         self._check_open()
         waits = write or self.is_memory
         if waits:
-            self._turn.take(owner)
+            self._turn.refuse(owner)
+        connection: sqlite3.Connection | None = None
         try:
-            connection = self._checkout()
-            try:
-                with translated():
-                    connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-            except BaseException:
-                self._give_back(connection)
-                raise
-        except BaseException:
             if waits:
-                self._turn.give()
+                self._turn.take(owner)
+            connection = self._checkout()
+            with translated():
+                connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            holder = owner if waits else None
+            begun = SqliteTransaction(connection, self.catalog, self._forks, holder)
+            if waits:
+                self._open[owner] = begun
+            return begun
+        except BaseException:  # a signal's as well, which may come when all of it is done
+            if connection is not None:
+                self._undo(connection)
+            if waits:
+                self._turn.leave(owner)
             raise
-        return SqliteTransaction(connection, self.catalog, self._forks, write=write)
 
     def commit(self, transaction: SqliteTransaction) -> None:
         """Make the transaction durable; on an error, undo it and raise."""
@@ -204,30 +210,39 @@ class SqliteBackend:
                 raise SqlError(TRANSACTION_ENDED)
             with translated():
                 connection.execute("COMMIT")
-        except BaseException:
+        finally:
             self.rollback(transaction)
-            raise
-        self._finish(transaction)
 
     def rollback(self, transaction: SqliteTransaction) -> None:
-        """Undo the transaction. A connection that can't even do that is thrown away."""
+        """Undo what is not committed. A connection that can't even do that is thrown away.
+
+        What it has done already it does not do again, should a signal have interrupted it.
+        """
         if self._forks.is_child:
             return  # it is the parent's to undo
-        is_usable = True
-        try:
-            if transaction.connection.in_transaction:
-                transaction.connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            is_usable = self.is_memory
-        self._finish(transaction, is_usable=is_usable)
+        if not transaction.is_over:
+            self._undo(transaction.connection)
+            transaction.is_over = True
+        if transaction.owner is not None:
+            self._turn.leave(transaction.owner)
+            self._open.pop(transaction.owner, None)
 
-    def _finish(self, transaction: SqliteTransaction, *, is_usable: bool = True) -> None:
-        if is_usable:
-            self._give_back(transaction.connection)
-        else:
-            self._discard(transaction.connection)
-        if transaction.write or self.is_memory:
-            self._turn.give()
+    def forsake(self) -> None:
+        """Undo what this thread still has open, if a signal kept it from being ended."""
+        left = self._open.get(threading.get_ident())
+        if left is not None:
+            self.rollback(left)
+
+    def _undo(self, connection: sqlite3.Connection) -> None:
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            if not self.is_memory:
+                self._discard(connection)
+                return
+        if connection not in self._idle:
+            self._give_back(connection)
 
     def _checkout(self) -> sqlite3.Connection:
         try:
@@ -268,27 +283,88 @@ class SqliteBackend:
             raise StoreClosed("The store was closed. Open it again with belaypin.open().")
 
 
+class _Scope:
+    """A transaction for a ``with`` block.
+
+    A class, not a generator: a signal that comes just when the transaction has begun would find a
+    generator between its ``yield`` and the block, and nobody would end it.
+    """
+
+    def __init__(self, backend: SqliteBackend, *, write: bool) -> None:
+        self._backend = backend
+        self._write = write
+
+    def __enter__(self) -> SqliteTransaction:
+        owner = threading.get_ident()
+        self._transaction = self._backend.begin(write=self._write, owner=owner)
+        return self._transaction
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            if kind is None:
+                self._backend.commit(self._transaction)
+            else:
+                self._backend.rollback(self._transaction)
+        except BaseException:  # if it was a signal's, it came in the middle of that
+            self._backend.rollback(self._transaction)
+            raise
+
+
+class _Place:
+    """A place in the line of those who want to write."""
+
+    def __init__(self, owner: int) -> None:
+        self.owner = owner
+        self.gate = threading.Lock()
+        self.gate.acquire()
+
+
 class _Turn:
-    """Lets one writer of this process in at a time: kinder than polling, and it knows them."""
+    """Lets one writer of this process in at a time, in the order in which they came.
+
+    A signal may interrupt a thread anywhere, also where it has just been let in. So nothing is
+    locked: to have the turn is to stand first in line, and who leaves does so by name, in vain if
+    need be.
+    """
 
     def __init__(self, timeout_s: float) -> None:
-        self._lock = threading.Lock()
+        self._line: deque[_Place] = deque()
         self._timeout_s = timeout_s
-        self.owner: int | None = None
 
-    def take(self, owner: int) -> None:
+    @property
+    def owner(self) -> int | None:
+        """Whose turn it is."""
+        try:
+            return self._line[0].owner
+        except IndexError:
+            return None
+
+    def refuse(self, owner: int) -> None:
+        """Raise UsageError if it is this owner's turn already."""
         if self.owner == owner:
             raise UsageError(WAITS_FOR_ITSELF)
-        if not self._lock.acquire(timeout=self._timeout_s):
-            raise StoreBusy(
-                f"Another thread or task of this process held a transaction open for "
-                f"{self._timeout_s:g} s. Keep commit blocks short, then try again."
-            )
-        self.owner = owner
 
-    def give(self) -> None:
-        self.owner = None
-        self._lock.release()
+    def take(self, owner: int) -> None:
+        """Wait for the turn. Whatever it raises, the owner has to ``leave``."""
+        place = _Place(owner)
+        self._line.append(place)
+        until_s = monotonic_s() + self._timeout_s
+        while self._line[0] is not place:
+            left_s = until_s - monotonic_s()
+            if left_s <= 0:
+                raise StoreBusy(
+                    f"Another thread or task of this process held a transaction open for "
+                    f"{self._timeout_s:g} s. Keep commit blocks short, then try again."
+                )
+            place.gate.acquire(timeout=min(left_s, _LOOK_AGAIN_S))
+
+    def leave(self, owner: int) -> None:
+        """Give the turn, or the place in line, to whoever is next."""
+        for place in [place for place in self._line.copy() if place.owner == owner]:
+            with suppress(ValueError):
+                self._line.remove(place)
+        with suppress(IndexError, RuntimeError):  # nobody waits, or was woken already
+            self._line[0].gate.release()
 
 
 def has_safe_wal(version: tuple[int, int, int]) -> bool:

@@ -332,6 +332,7 @@ class _Kept:
         self.pinned_clock = backend.pinned_clock
         self.transaction = backend.transaction
         self.is_writing = backend.is_writing
+        self.forsake = backend.forsake
         self.side = backend.side
         self.shrink = backend.shrink
         self.for_threads = backend.for_threads

@@ -65,6 +65,9 @@ class GatedBackend:
     def is_writing(self) -> bool:
         return self._backend.is_writing()
 
+    def forsake(self) -> None:
+        self._backend.forsake()
+
     def side(self) -> Backend:
         return GatedBackend(self._backend.side(), self._gate)
 

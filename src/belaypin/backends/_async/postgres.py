@@ -145,6 +145,7 @@ class AsyncPostgresBackend:
 
     @asynccontextmanager
     async def transaction(self, *, write: bool = True) -> AsyncIterator[AsyncPostgresTransaction]:
+        self._forks.check()
         owner = self._enter() if write else None
         try:
             connection = await self._begin(BEGIN_WRITE if write else BEGIN_READ)
@@ -165,6 +166,9 @@ class AsyncPostgresBackend:
 
     def is_writing(self) -> bool:
         return _owner() in self._writing
+
+    def forsake(self) -> None:
+        """Nothing to do: what a signal kept from being ended, the server ends with its session."""
 
     def side(self) -> Backend:
         from belaypin.backends._sync.postgres import PostgresBackend
@@ -215,7 +219,6 @@ class AsyncPostgresBackend:
 
     async def _begin(self, begin: str) -> psycopg.AsyncConnection[Any]:
         """A connection with a transaction begun; those that the server dropped are replaced."""
-        self._forks.check()
         tries_left = _POOL_CONNECTIONS + 1
         while True:
             connection = await self._checkout()

@@ -145,6 +145,7 @@ class PostgresBackend:
 
     @contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[PostgresTransaction]:
+        self._forks.check()
         owner = self._enter() if write else None
         try:
             connection = self._begin(BEGIN_WRITE if write else BEGIN_READ)
@@ -165,6 +166,9 @@ class PostgresBackend:
 
     def is_writing(self) -> bool:
         return _owner() in self._writing
+
+    def forsake(self) -> None:
+        """Nothing to do: what a signal kept from being ended, the server ends with its session."""
 
     def side(self) -> Backend:
         from belaypin.backends._sync.postgres import PostgresBackend
@@ -203,7 +207,6 @@ class PostgresBackend:
 
     def _begin(self, begin: str) -> psycopg.Connection[Any]:
         """A connection with a transaction begun; those that the server dropped are replaced."""
-        self._forks.check()
         tries_left = _POOL_CONNECTIONS + 1
         while True:
             connection = self._checkout()

@@ -76,11 +76,11 @@ class Transaction(Protocol):
 class Backend(Protocol):
     """A database: ``transaction`` commits when its block ends, and undoes all on an exception.
 
-    A thread may have one writing transaction open at a time (``is_writing``): UsageError. ``side``
-    is a backend of its own for the heartbeat, ``for_threads`` one that closes with this one, for
-    threads that work beside it. ``forsake`` undoes what the thread still has open, where a signal kept
-    it from being ended. ``shrink`` gives free pages back to the file system, with nobody else at it; it returns the
-    file's bytes before and after, None if there is no file of ours.
+    A thread may have one writing transaction open at a time (``is_writing``): UsageError.
+    ``forsake`` undoes what the thread still has open, where a signal kept it from being ended.
+    ``side`` is a backend of its own for the heartbeat, ``for_threads`` one that closes with this
+    one, for threads that work beside it. ``shrink`` gives free pages back to the file system, with
+    nobody else at it; it returns the file's bytes before and after, None if there is no file.
     """
 
     dialect: Dialect

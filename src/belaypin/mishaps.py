@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["MAX_ERROR_CHARS", "MAX_TRACEBACK_CHARS", "Mishap"]
+__all__ = ["MAX_ERROR_CHARS", "MAX_TRACEBACK_CHARS", "Mishap", "storable"]
 
 MAX_ERROR_CHARS = 8_000
 MAX_TRACEBACK_CHARS = 32_000
@@ -29,10 +29,10 @@ class Mishap(NamedTuple):
             words = f"{type(error).__name__}: {error}"
         except Exception:  # noqa: BLE001 -- a broken __str__ must not hide the error that it is of
             words = f"{type(error).__name__}: (its text can't be had)"
-        trace = _storable("".join(format_exception(error)).rstrip())
-        return cls(_storable(words)[:MAX_ERROR_CHARS], trace[-MAX_TRACEBACK_CHARS:])
+        trace = storable("".join(format_exception(error)).rstrip())
+        return cls(storable(words)[:MAX_ERROR_CHARS], trace[-MAX_TRACEBACK_CHARS:])
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Without what PostgreSQL (NUL) or UTF-8 (halves of surrogate pairs) has no place for."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -240,12 +240,9 @@ class AsyncCommit(AsyncWork):
         self._participants.settle(keep=error is None)
         if error is None or not self._course.handling.retry.covers(error):
             return False
-        from traceback import format_exception
-
         item_id, fingerprint = self._selection.entry(item)
-        shown = "".join(format_exception(error))
         name, chance = id_text(item_id), jitter(0, 1)
-        self._failures.add(name, error, shown, fingerprint, item, payload, self._now_us, chance)
+        self._failures.add(name, error, fingerprint, item, payload, self._now_us, chance)
         self._selection.drop(item)
         self.failed.append(item)
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio  # sync: from belaypin.clock import sleep_s
-import traceback
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
@@ -362,8 +361,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
             return runs.ended(fence, acquired_us)
         if not isinstance(error, Exception):
             return runs.interrupted(fence)
-        where = "".join(traceback.format_exception(error))
-        return runs.failed(fence, runs.Failure(error, where, self._retry, jitter(0, 1)))
+        return runs.failed(fence, runs.Failure(error, self._retry, jitter(0, 1)))
 
     async def _abandon(self) -> None:
         async with self._backend.transaction() as transaction:

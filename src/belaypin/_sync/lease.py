@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -356,8 +355,7 @@ class Lease(AbstractContextManager["Lease"]):
             return runs.ended(fence, acquired_us)
         if not isinstance(error, Exception):
             return runs.interrupted(fence)
-        where = "".join(traceback.format_exception(error))
-        return runs.failed(fence, runs.Failure(error, where, self._retry, jitter(0, 1)))
+        return runs.failed(fence, runs.Failure(error, self._retry, jitter(0, 1)))
 
     def _abandon(self) -> None:
         with self._backend.transaction() as transaction:

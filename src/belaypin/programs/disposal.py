@@ -8,6 +8,7 @@ from belaypin.errors import UsageError
 from belaypin.fields import describe
 from belaypin.ids import ItemId
 from belaypin.keys import Key
+from belaypin.mishaps import storable
 from belaypin.program import Program, Row, SqlValue, Statement
 from belaypin.programs import audit, checkpoints, failures, ledger
 from belaypin.programs.failures import Standing
@@ -139,7 +140,7 @@ def quarantine(actor: str, key: Key, item_id: ItemId, reason: str) -> Program[in
     row = yield from _lock(key)
     assert row is not None
     where = {"key_id": row.key_id, "generation": row.generation}
-    name, error = id_text(item_id), failures.clean(reason)
+    name, error = id_text(item_id), storable(reason)
     found = yield from failures.among(row.key_id, row.generation, [name])
     if found:
         yield from failures.quarantine(found[0].failure_id, error)

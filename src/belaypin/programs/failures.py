@@ -16,6 +16,7 @@ import msgspec
 from belaypin import intervals
 from belaypin.errors import UsageError
 from belaypin.ids import ItemId
+from belaypin.mishaps import MAX_ERROR_CHARS, Mishap, storable
 from belaypin.program import Program, Statement
 from belaypin.programs import coverage, leases
 from belaypin.programs.leases import Fence
@@ -44,9 +45,6 @@ __all__ = [
 
 PAGE_ITEMS = 200
 """How many failed items come back together."""
-
-_MAX_ERROR_CHARS = 4_000
-_MAX_TRACEBACK_CHARS = 16_000
 
 
 class Standing(NamedTuple):
@@ -124,7 +122,6 @@ class Failures:
         self,
         item_id: str,
         error: BaseException,
-        traceback: str,
         fingerprint: bytes | None,
         item: Any,
         payload: Any,
@@ -134,14 +131,15 @@ class Failures:
         """Put an item aside. Raises UsageError if it can't be kept."""
         before = self.standing.get(item_id)
         attempts = 1 if before is None else before.attempts + 1
+        mishap = Mishap.of(error)
         delay_us = None if self._retry.gives_up(error) else self._retry.delay_us(attempts, chance)
         self.put_aside[item_id] = Failed(
             self.event_us_of(item),
             "quarantined" if delay_us is None else "waiting",
             attempts,
             now_us + (delay_us or 0),
-            clean(f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]),
-            clean(traceback[-_MAX_TRACEBACK_CHARS:]),
+            mishap.error,
+            mishap.traceback or "",
             fingerprint,
             dump_item(item if payload is None else payload),
         )
@@ -297,12 +295,12 @@ def cover(key_id: int, generation: int, start_us: int, end_us: int) -> Program[N
 def give_up(fence: Fence, failure_id: int, error: BaseException) -> Program[None]:
     """Quarantine a failed item that can't even be read, as its worker."""
     yield from leases.check(fence)
-    yield from quarantine(failure_id, f"{type(error).__name__}: {error}")
+    yield from quarantine(failure_id, Mishap.of(error).error)
 
 
 def quarantine(failure_id: int, reason: str) -> Program[bool]:
     """Quarantine an item that has a row; False if it has none any more."""
-    shown = clean(reason[:_MAX_ERROR_CHARS])
+    shown = storable(reason)[:MAX_ERROR_CHARS]
     rows = yield Statement("failure.quarantine", {"failure_id": failure_id, "error": shown})
     return bool(rows)
 
@@ -323,11 +321,6 @@ def copy(key_id: int, generation: int, to_key_id: int, to_generation: int) -> Pr
 def forget(key_id: int, generation: int) -> Program[None]:
     """Forget the failed items of a generation."""
     yield Statement("failure.forget", {"key_id": key_id, "generation": generation})
-
-
-def clean(text: str) -> str:
-    """Text as every database can hold it: no NUL, no half surrogate pairs."""
-    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def _replace(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from belaypin.errors import StoreBusy, StoreFull, StoreUnavailable
 from belaypin.keys import Key
+from belaypin.mishaps import Mishap
 from belaypin.program import Program, Statement
 from belaypin.programs import leases
 from belaypin.programs.leases import Fence, Holder
@@ -14,7 +15,6 @@ from belaypin.times import duration_us
 
 __all__ = ["Failure", "begin", "clear", "due", "ended", "failed", "has_progressed", "interrupted"]
 
-_MAX_CHARS = 8_000
 _STORES_OWN = (StoreBusy, StoreFull, StoreUnavailable)
 
 
@@ -22,14 +22,8 @@ class Failure(NamedTuple):
     """The exception that ended a lease's block, and what its policy is to decide by."""
 
     error: BaseException
-    traceback: str
     retry: Retry
     chance: float
-
-    @property
-    def text(self) -> str:
-        """The error in one line or more, as it is stored."""
-        return f"{type(self.error).__name__}: {self.error}"
 
     def delay_us(self, failures: int) -> int | None:
         """How long until it is tried again after so many failures in a row; None: give up.
@@ -82,15 +76,14 @@ def failed(fence: Fence, failure: Failure) -> Program[None]:
         fence.key_id,
         fence.role,
         failed_runs,
-        failure.text,
-        failure.traceback,
+        Mishap.of(failure.error),
         failure.delay_us(failed_runs),
     )
 
 
 def due(key_id: int, role: str, why: str) -> Program[None]:
     """Have a role's work run again at once, for a reason that is no failure of its own."""
-    yield from _note(key_id, role, 1, why, "", 0)
+    yield from _note(key_id, role, 1, Mishap(why, None), 0)
 
 
 def has_progressed(key_id: int) -> Program[bool]:
@@ -105,7 +98,7 @@ def clear(key_id: int) -> Program[None]:
 
 
 def _note(
-    key_id: int, role: str, failed_runs: int, error: str, traceback: str, delay_us: int | None
+    key_id: int, role: str, failed_runs: int, mishap: Mishap, delay_us: int | None
 ) -> Program[None]:
     yield Statement(
         "run.failed",
@@ -113,13 +106,8 @@ def _note(
             "key_id": key_id,
             "role": role,
             "failed_runs": failed_runs,
-            "error": _storable(error[:_MAX_CHARS]),
-            "traceback": _storable(traceback[-_MAX_CHARS:]),  # its end says the most
+            "error": mishap.error,
+            "traceback": mishap.traceback or "",
             "delay_us": delay_us,
         },
     )
-
-
-def _storable(text: str) -> str:
-    """The text as every database takes it."""
-    return text.replace("\0", "\\0").encode("utf-8", "replace").decode()

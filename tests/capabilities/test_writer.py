@@ -502,17 +502,23 @@ async def test_a_save_that_is_cancelled_in_line_is_not_saved(site: Site, weather
     weather.failures += ["away"] * 100
     async with store.writer() as writer:
         saving = asyncio.ensure_future(writer.save(KEY, "cancelled"))
+        await asyncio.sleep(0)  # it is in line since the call; now somebody waits for it
         await tried_in_vain(writer)
         saving.cancel()
         await asyncio.gather(saving, return_exceptions=True)
+        await comes_true(lambda: not writer.report.pending)  # an attempt under way may succeed
         weather.failures.clear()
         assert await writer.save(KEY, "wanted") == 1
     assert (await store.load(KEY)).state == "wanted"
 
 
 async def tried_in_vain(writer: Any) -> None:
+    await comes_true(lambda: writer.report.retried > 0)
+
+
+async def comes_true(condition: Callable[[], bool]) -> None:
     deadline_s = time.monotonic() + 9
-    while not writer.report.retried:
+    while not condition():
         assert time.monotonic() < deadline_s
         await asyncio.sleep(0.001)
 

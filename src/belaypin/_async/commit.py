@@ -17,7 +17,7 @@ from belaypin.clock import jitter, unique_id
 from belaypin.errors import StoreBusy, StoreUnavailable, UsageError, VersionConflict
 from belaypin.fields import as_sequence
 from belaypin.fingerprint import item_fingerprinter
-from belaypin.ids import extract_ids
+from belaypin.ids import ItemId, extract_ids
 from belaypin.programs import components, failures, pages, suspects
 from belaypin.programs.components import Change
 from belaypin.programs.courses import Course
@@ -101,11 +101,7 @@ class AsyncCommit(AsyncWork):
         """
         batch = as_sequence(items)
         ids = extract_ids(batch, key)
-        prints: list[bytes] | None = None
-        if revision is not None:
-            prints = marks(batch, revision, content)
-        elif content is not None:
-            prints = list(map(item_fingerprinter(content), batch))
+        prints = _prints(batch, content, revision)
         picking, membership = self._selection, self._stream.membership
         unknown = picking.unknown(membership, ids)
         is_retry, kills = bool(self._course.retried), 0
@@ -121,15 +117,7 @@ class AsyncCommit(AsyncWork):
         horizon = ANY_TIME if row is None else Horizon(row.horizon_us)
         if row is None or not (row.failures or self._failures.put_aside or kills):
             return picking.pick(membership, batch, ids, prints, unknown, horizon=horizon)
-        withheld = await self._withheld(row, batch, ids, prints)
-        horizon = Horizon(row.horizon_us, self._failures.untried(ids, prints))
-        picked = picking.pick(membership, batch, ids, prints, unknown, withheld, horizon)
-        self._failures.settle({*ids} - picking.entries.keys() - withheld - picking.too_late)
-        if kills and picked:
-            self._failures.add_killer(id_text(ids[0]), kills, batch[0], self._now_us)
-            picking.drop(picked[0])
-            return []
-        return picked
+        return await self._fresh_among_failures(row, batch, ids, prints, unknown, kills)
 
     def attempt(self, item: Any, *, payload: Any = None) -> AsyncTrial:
         """Process one item of ``fresh`` so that it may fail: ``with tx.attempt(item)``.
@@ -247,6 +235,29 @@ class AsyncCommit(AsyncWork):
         self.failed.append(item)
         return True
 
+    async def _fresh_among_failures(
+        self,
+        row: StreamRow,
+        batch: Sequence[Any],
+        ids: Sequence[ItemId],
+        prints: list[bytes] | None,
+        unknown: set[ItemId],
+        kills: int,
+    ) -> list[Any]:
+        """``fresh`` where items of the stream are put aside, or one in hand has killed its workers."""
+        picking = self._selection
+        withheld = await self._withheld(row, batch, ids, prints)
+        horizon = Horizon(row.horizon_us, self._failures.untried(ids, prints))
+        picked = picking.pick(
+            self._stream.membership, batch, ids, prints, unknown, withheld, horizon
+        )
+        self._failures.settle({*ids} - picking.entries.keys() - withheld - picking.too_late)
+        if kills and picked:
+            self._failures.add_killer(id_text(ids[0]), kills, batch[0], self._now_us)
+            picking.drop(picked[0])
+            return []
+        return picked
+
     async def _withheld(
         self, row: StreamRow, items: Sequence[Any], ids: Sequence[Any], prints: Any
     ) -> set[Any]:
@@ -332,3 +343,14 @@ class AsyncCommit(AsyncWork):
                 stands == advance.window and stands != self._course.stored
             )
         return False
+
+
+def _prints(
+    batch: Sequence[Any],
+    content: Sequence[str] | Callable[[Any], Any] | None,
+    revision: RevisionOf | None,
+) -> list[bytes] | None:
+    """What tells one content of an item from another; None: the id alone counts."""
+    if revision is not None:
+        return marks(batch, revision, content)
+    return None if content is None else list(map(item_fingerprinter(content), batch))

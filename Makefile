@@ -7,11 +7,12 @@ PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check
 PINNED := $(PIP) --constraint constraints.txt
 WHEEL = $$(ls build/wheel/*.whl)
 SOURCES := $(shell find src -not -name __pycache__ -not -name '*.pyc')
+INTEGRATIONS := build/integrations
 # So many pytest processes at once.
 JOBS := 2
 ARGS :=
 
-.PHONY: help demo test check quick fix sync bench long build install constraints clean
+.PHONY: help demo test check quick integrations fix sync bench long build install constraints clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -33,6 +34,9 @@ check: $(VENV)/.dev  ## lint, format, types, import layers, the sync side is fre
 
 quick: $(VENV)/.dev $(VENV)/.installed  ## tests only, up to the first failure
 	$(PYTHON) -m pytest -x $(ARGS)
+
+integrations: $(INTEGRATIONS)/.installed  ## the tests against the real engines and frameworks, some hundred packages
+	$(INTEGRATIONS)/bin/python -m pytest tests/integrations -o norecursedirs= $(ARGS)
 
 fix: $(VENV)/.dev sync  ## what the linter and the formatter can do by themselves
 	$(PYTHON) -m ruff check --fix .
@@ -59,6 +63,11 @@ constraints: build/wheel/.built  ## pin the newest versions of all that developm
 	build/constraints/bin/python -m pip install -qq --disable-pip-version-check "$(WHEEL)[dev]"
 	echo "# Written by make constraints: what CI and make test install." > constraints.txt
 	build/constraints/bin/python -m pip freeze --exclude belaypin | grep -E '^[A-Za-z0-9._-]+==' >> constraints.txt
+	rm -rf build/constraints
+	sh tools/make_venv.sh build/constraints
+	build/constraints/bin/python -m pip install -qq --disable-pip-version-check "$(WHEEL)[dev,integrations]"
+	echo "# Written by make constraints: what make integrations installs." > constraints-integrations.txt
+	build/constraints/bin/python -m pip freeze --exclude belaypin | grep -E '^[A-Za-z0-9._-]+==' >> constraints-integrations.txt
 
 clean:  ## forget everything that was made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -79,6 +88,15 @@ build/wheel/.built: $(VENV)/.builder pyproject.toml README.md LICENSE $(SOURCES)
 # What the package and the demo need, and what development needs, the package itself aside.
 $(VENV)/.runtime $(VENV)/.dev: $(VENV)/.builder pyproject.toml | build/wheel/.built
 	$(PINNED) "$(WHEEL)[$(if $(filter %.dev,$@),dev,postgres)]"
+	touch $@
+
+$(INTEGRATIONS)/.dev: tools/make_venv.sh pyproject.toml constraints-integrations.txt | build/wheel/.built
+	sh tools/make_venv.sh $(INTEGRATIONS)
+	$(INTEGRATIONS)/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints-integrations.txt "$(WHEEL)[dev,integrations]"
+	touch $@
+
+$(INTEGRATIONS)/.installed: $(INTEGRATIONS)/.dev build/wheel/.built
+	$(INTEGRATIONS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --force-reinstall $(WHEEL)
 	touch $@
 
 # Never editable: what is tested is what is shipped.

@@ -90,6 +90,7 @@ if TYPE_CHECKING:
         Version,
     )
     from belaypin.records.listing import (
+        Count,
         EntityRow,
         GapRow,
         ItemRow,
@@ -133,6 +134,7 @@ __all__ = [
     "Commit",
     "CompactReport",
     "CorruptRecord",
+    "Count",
     "Delivery",
     "DictionaryReport",
     "Difference",
@@ -398,6 +400,7 @@ _RECORDS = {
     "records.health": ("Health",),
     "records.history": ("Difference", "Forked", "Rewound", "RewoundStream", "Savepoint", "Version"),
     "records.listing": (
+        "Count",
         "EntityRow",
         "GapRow",
         "ItemRow",

@@ -148,7 +148,9 @@ def test_a_file_in_a_folder_that_may_only_be_read(tmp_path: Path) -> None:
     _fill(url)
     for parent in (folder, tmp_path, tmp_path.parent, tmp_path.parent.parent):
         parent.chmod(0o755)
-    (folder / "store.db").chmod(0o444)
+    for path in folder.iterdir():
+        path.chmod(0o444)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
     folder.chmod(0o555)
     try:
         run = subprocess.run(
@@ -157,7 +159,7 @@ def test_a_file_in_a_folder_that_may_only_be_read(tmp_path: Path) -> None:
     finally:
         folder.chmod(0o755)
     assert run.stdout.splitlines() == ["{'pages': 3} 1", "StoreFull"]
-    assert [path.name for path in folder.iterdir()] == ["store.db"]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("database", ["postgres"])

@@ -70,7 +70,8 @@ class AsyncCommit(AsyncWork):
         )
         self._failures = Failures(course.handling.retry, course.event_us)
         self._is_attempting = False
-        self._parent = self._span = parent
+        self._parent = parent
+        self._span = NO_SPAN
         self.failed: list[Any] = []
         """The items that failed in an ``attempt`` of this block, and were put aside."""
 

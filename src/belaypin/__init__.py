@@ -42,9 +42,12 @@ from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.retry import Retry
 from belaypin.schema import KEPT_VERSIONS, Schema
+from belaypin.tracing import check_tracer
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
     from belaypin._async.change import AsyncChange
     from belaypin._async.commit import AsyncCommit
     from belaypin._async.joined import AsyncJoined
@@ -68,6 +71,8 @@ if TYPE_CHECKING:
     from belaypin._sync.work import Work
     from belaypin._sync.writer import Writer
     from belaypin.backends.base import AsyncBackend, Backend, Mode, Result
+    from belaypin.pipeline.definition import Pipeline
+    from belaypin.pipeline.report import RunReport
     from belaypin.records.checkpoints import (
         AuditEntry,
         Checkpoint,
@@ -170,6 +175,7 @@ __all__ = [
     "Original",
     "Outcome",
     "Page",
+    "Pipeline",
     "Placed",
     "Plan",
     "RecoveryReport",
@@ -180,6 +186,7 @@ __all__ = [
     "Retry",
     "Rewound",
     "RewoundStream",
+    "RunReport",
     "Savepoint",
     "Schema",
     "SchemaTooNew",
@@ -226,6 +233,7 @@ def open(
     cache: str | None = None,
     create: bool = True,
     read_only: bool = False,
+    tracer: Tracer | None = None,
 ) -> Store:
     """Open the store at ``url``, making its tables if need be; close it, or use it in a ``with``.
 
@@ -237,6 +245,7 @@ def open(
     the database; without it, and with whatever goes wrong there, the answers are the same.
     ``create=False`` refuses a database without a store in it (a mistyped URL, say), and leaves it
     as it is. ``read_only`` writes nothing whatever is called, makes no tables and moves none on.
+    ``tracer``: of OpenTelemetry; leases, windows, pages and commits become spans of it.
 
     Raises UsageError for a URL that is none, or a store that is not there or behind where it may
     not be made or moved on, MissingDriver if an extra is to be installed,
@@ -245,9 +254,10 @@ def open(
     from belaypin._sync.store import Store
 
     check_count("history", history, at_least=0)
+    check_tracer(tracer)
     mode = _mode(create=create, read_only=read_only)
     backend = _backend(_target(url, mode), clock, mode)
-    store = Store(backend, limit_items=ledger_items, history=history)
+    store = Store(backend, limit_items=ledger_items, history=history, tracer=tracer)
     try:
         store._migrate(create=create, read_only=read_only)
         if cache is not None:
@@ -267,14 +277,16 @@ async def aopen(
     cache: str | None = None,
     create: bool = True,
     read_only: bool = False,
+    tracer: Tracer | None = None,
 ) -> AsyncStore:
     """``open`` for asyncio: the same store, its methods awaited."""
     from belaypin._async.store import AsyncStore
 
     check_count("history", history, at_least=0)
+    check_tracer(tracer)
     mode = _mode(create=create, read_only=read_only)
     backend = await _async_backend(_target(url, mode), clock, mode)
-    store = AsyncStore(backend, limit_items=ledger_items, history=history)
+    store = AsyncStore(backend, limit_items=ledger_items, history=history, tracer=tracer)
     try:
         await store._migrate(create=create, read_only=read_only)
         if cache is not None:
@@ -391,9 +403,11 @@ _HOMES = {
     "work": ("Work",),
     "writer": ("Writer",),
 }
-# So are the records that only some calls return.
+# So are pipelines, and the records that only some calls return.
 _RECORDS = {
     "backends.base": ("Result",),
+    "pipeline.definition": ("Pipeline",),
+    "pipeline.report": ("RunReport",),
     "records.compaction": ("CompactReport",),
     "records.explanation": ("Explanation", "Placed"),
     "records.failure": ("Failure",),

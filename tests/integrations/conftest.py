@@ -1,5 +1,3 @@
-"""Databases for the integrations: a fresh SQLite file, and a fresh PostgreSQL database."""
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,10 +5,13 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/store.db"
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, of each kind in turn."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.db"
-    url: str = request.getfixturevalue("postgres_url")
+def url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database, of each kind that a store can be in."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
     return url

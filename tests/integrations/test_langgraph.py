@@ -381,7 +381,7 @@ def test_calls_that_can_not_work_say_why(store: belaypin.Store, saver: BelaypinS
     with pytest.raises(belaypin.UsageError, match="channel 'x' can't be serialised"):
         put(saver, "t", {"x": object()})
     with pytest.raises(belaypin.UsageError, match="aopen"):
-        AsyncBelaypinSaver(store)
+        AsyncBelaypinSaver(store)  # type: ignore[arg-type]
     with pytest.raises(belaypin.UsageError, match="open"):
         BelaypinSaver(None)  # type: ignore[arg-type]
     assert saver.get_tuple(of("t")) is None

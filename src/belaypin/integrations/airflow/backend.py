@@ -109,7 +109,7 @@ class StateBackend:
         if not _is_task(scope):
             self._store.save(_asset_key(scope, key), {"value": json.loads(value)})
             return
-        expires_us = None if expires_at is None else to_us(expires_at)
+        expires_us = None if expires_at is None else to_us(expires_at, "expires_at")
         self._execute(_SET, (*_task(scope), key, value, expires_us))
 
     def delete(self, scope: Any, key: str, *, session: Any = None) -> None:

@@ -20,4 +20,5 @@ class BelaypinStateBackend(StateBackend, BaseStoreBackend):
     @staticmethod
     def store_url() -> str | None:
         """What the configuration says."""
-        return conf.get("belaypin", "store", fallback=None)
+        url: str | None = conf.get("belaypin", "store", fallback=None)
+        return url

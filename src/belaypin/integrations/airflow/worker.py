@@ -24,7 +24,8 @@ class BelaypinWorkerStateBackend(StateBackend, BaseStoreBackend):
     @staticmethod
     def store_url() -> str | None:
         """What the configuration says."""
-        return conf.get("belaypin", "store", fallback=None)
+        url: str | None = conf.get("belaypin", "store", fallback=None)
+        return url
 
     def serialize_task_state_store_to_ref(self, *, value: Any, key: str, scope: Any) -> str:
         """Keep a value; returns what finds it again."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._async.audit import AsyncAudit
+from belaypin._async.browsing import AsyncBrowsing
 from belaypin._async.checkup import AsyncCheckup
 from belaypin._async.dictionaries import AsyncDictionaries
 from belaypin._async.failures import AsyncFailures
@@ -58,6 +59,7 @@ class AsyncStore(
     AsyncOperations,
     AsyncOutbox,
     AsyncFailures,
+    AsyncBrowsing,
     AsyncCheckup,
     AsyncHousekeeping,
     AsyncWriters,
@@ -73,8 +75,10 @@ class AsyncStore(
         *,
         limit_items: int = LIMIT_ITEMS,
         history: int = KEPT_VERSIONS,
+        tracer: Any = None,
     ) -> None:
         self._backend = backend
+        self._tracer = tracer
         self._limit_items = limit_items
         self._history = history
         self._heartbeat = Heartbeat(backend.side)
@@ -142,6 +146,7 @@ class AsyncStore(
             Retry() if retry is None else retry,
             self._history,
             self._epoch,
+            self._tracer,
         )
 
     def joined(self, connection: Any) -> AsyncJoined:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._sync.audit import Audit
+from belaypin._sync.browsing import Browsing
 from belaypin._sync.checkup import Checkup
 from belaypin._sync.dictionaries import Dictionaries
 from belaypin._sync.failures import Failures
@@ -58,6 +59,7 @@ class Store(
     Operations,
     Outbox,
     Failures,
+    Browsing,
     Checkup,
     Housekeeping,
     Writers,
@@ -73,8 +75,10 @@ class Store(
         *,
         limit_items: int = LIMIT_ITEMS,
         history: int = KEPT_VERSIONS,
+        tracer: Any = None,
     ) -> None:
         self._backend = backend
+        self._tracer = tracer
         self._limit_items = limit_items
         self._history = history
         self._heartbeat = Heartbeat(backend.side)
@@ -142,6 +146,7 @@ class Store(
             Retry() if retry is None else retry,
             self._history,
             self._epoch,
+            self._tracer,
         )
 
     def joined(self, connection: Any) -> Joined:

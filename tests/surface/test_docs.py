@@ -46,7 +46,13 @@ DOCS = ROOT / "docs"
 SQL = ROOT / "src" / "belaypin" / "sql"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
-NOT_RUN = {"json", "mermaid", "pycon", "toml"}  # pycon comes from docstrings, which run elsewhere
+NOT_RUN = {
+    "json",
+    "mermaid",
+    "pycon",
+    "toml",
+    "yaml",
+}  # pycon comes from docstrings, which run elsewhere
 SETUP = {"cd", "createdb", "git", "make", "pip", "psql", "sudo"}
 POSTGRES_URL = "postgresql:///app"
 CONNECTS = '("postgresql'  # in a call

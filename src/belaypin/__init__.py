@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from belaypin._sync.work import Work
     from belaypin._sync.writer import Writer
     from belaypin.backends.base import AsyncBackend, Backend, Result
+    from belaypin.pipeline.definition import Pipeline
+    from belaypin.pipeline.report import RunReport
     from belaypin.records.checkpoints import (
         AuditEntry,
         Checkpoint,
@@ -170,6 +172,7 @@ __all__ = [
     "Original",
     "Outcome",
     "Page",
+    "Pipeline",
     "Placed",
     "Plan",
     "RecoveryReport",
@@ -180,6 +183,7 @@ __all__ = [
     "Retry",
     "Rewound",
     "RewoundStream",
+    "RunReport",
     "Savepoint",
     "Schema",
     "SchemaTooNew",
@@ -334,9 +338,11 @@ _HOMES = {
     "work": ("Work",),
     "writer": ("Writer",),
 }
-# So are the records that only some calls return.
+# So are pipelines, and the records that only some calls return.
 _RECORDS = {
     "backends.base": ("Result",),
+    "pipeline.definition": ("Pipeline",),
+    "pipeline.report": ("RunReport",),
     "records.compaction": ("CompactReport",),
     "records.explanation": ("Explanation", "Placed"),
     "records.failure": ("Failure",),

@@ -10,8 +10,9 @@ from belaypin.filters import Filter
 from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.program import Program, SqlValue, Statement
-from belaypin.programs.roster import Lease, Streams
+from belaypin.programs.roster import Streams
 from belaypin.programs.scope import Scope
+from belaypin.programs.standing import Lease
 from belaypin.programs.walks import (
     BUDGET,
     Candidate,

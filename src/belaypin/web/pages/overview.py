@@ -1,0 +1,154 @@
+"""Overview: what needs somebody, the figures with their trend, and the pipelines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from belaypin import Health, Status
+from belaypin.web.charts import Sparkline, sparkline
+from belaypin.web.page import Page, Params, View
+from belaypin.web.words import number, percent, size, span
+
+__all__ = ["PAGE"]
+
+MOST_PIPELINES = 50
+HISTORY = "1d"
+
+
+class Overview(Params, frozen=True, kw_only=True):
+    """``pipeline``: the figures of one pipeline only."""
+
+    pipeline: str | None = None
+
+
+class Tile(NamedTuple):
+    """A figure, what it is of, and how it went."""
+
+    name: str
+    value: str
+    note: str
+    state: str
+    url: str
+    trend: Sparkline | None
+
+
+class Concern(NamedTuple):
+    """Something that somebody should look at."""
+
+    state: str
+    text: str
+    url: str
+
+
+async def build(view: View, params: Overview) -> dict[str, Any]:
+    """Everything here is sampled: nothing waits for a million rows."""
+    store, pipeline = view.store, params.pipeline
+    health = await view.sample("health", pipeline, lambda: store.health(pipeline=pipeline))
+    shown = [pipeline] if pipeline else view.pipelines[:MOST_PIPELINES]
+    statuses = await asyncio.gather(*(status_of(view, name) for name in shown))
+    history = await store.health_history(HISTORY, pipeline=pipeline, limit=200)
+    rows = list(zip(shown, statuses, strict=True))
+    return {
+        "health": health,
+        "rows": rows,
+        "more": max(0, len(view.pipelines) - len(shown)) if not pipeline else 0,
+        "tiles": [] if health is None else list(tiles(view, health.value, history, rows)),
+        "concerns": [] if health is None else list(concerns(view, health.value, rows)),
+        "history": history,
+        "command": view.command("status", pipeline or ""),
+    }
+
+
+async def status_of(view: View, pipeline: str) -> Any:
+    """How a pipeline stands, as it was read last."""
+    return await view.sample("status", pipeline, lambda: view.store.status(pipeline))
+
+
+def tiles(
+    view: View, health: Health, history: list[Health], rows: list[tuple[str, Any]]
+) -> Iterator[Tile]:
+    """The figures of the whole store, or of one pipeline."""
+    scope = {"pipeline": health.pipeline}
+
+    def trend(of: Any) -> Sparkline | None:
+        return sparkline([(sample.at, of(sample)) for sample in (*history, health)])
+
+    yield Tile(
+        "Worst lag",
+        span(health.lag),
+        "nothing is covered" if health.lag is None else f"half of the streams: {span(health.lag_p50)}",
+        "calm",
+        view.url("/coverage", **scope),
+        trend(lambda h: None if h.lag is None else h.lag.total_seconds()),
+    )
+    gaps = sum(sample.value.gaps for _, sample in rows if sample is not None)
+    yield Tile(
+        "Gaps in coverage",
+        number(gaps),
+        "holes that a backfill fills" if gaps else f"{number(health.streams)} streams, no holes",
+        "warn" if gaps else "good",
+        view.url("/coverage", q="gaps>0", **scope),
+        None,
+    )
+    yield Tile(
+        "Efficiency",
+        percent(health.efficiency),
+        f"{number(health.skipped)} items came again",
+        "calm",
+        view.url("/efficiency", **scope),
+        trend(lambda h: h.efficiency),
+    )
+    yield Tile(
+        "Recovery readiness",
+        span(health.recovery),
+        f"estimated, with {number(health.live_leases)} leases held",
+        "calm",
+        view.url("/recovery", **scope),
+        trend(lambda h: h.recovery.total_seconds()),
+    )
+    yield Tile(
+        "Orphans",
+        number(health.orphans),
+        f"of {number(health.open_windows)} open windows",
+        "warn" if health.orphans else "good",
+        view.url("/recovery", **scope),
+        trend(lambda h: h.orphans),
+    )
+    yield Tile(
+        "Stored",
+        size(health.stored_bytes),
+        "no ledger yet"
+        if health.compression_ratio is None
+        else f"ledger compressed {health.compression_ratio:.1f} to 1",
+        "calm",
+        view.url("/storage", **scope),
+        trend(lambda h: h.stored_bytes),
+    )
+
+
+def concerns(view: View, health: Health, rows: list[tuple[str, Any]]) -> Iterator[Concern]:
+    """What somebody should look at, worst first."""
+    statuses: list[Status] = [sample.value for _, sample in rows if sample is not None]
+    scope = {"pipeline": health.pipeline}
+    words = ("quarantined", "failed", "interrupted")
+    for word in words:
+        count = sum(status.entities.get(word, 0) for status in statuses)
+        if count:
+            url = view.url("/items", kind="entities", q=f"state:{word}", **scope)
+            yield Concern(word, f"{_many(count, 'entity', 'entities')} {word}", url)
+    if health.abandoned_operations:
+        text = f"{_many(health.abandoned_operations, 'operation')} abandoned by their workers"
+        yield Concern("interrupted", text, view.url("/recovery", **scope))
+    gaps = sum(status.gaps for status in statuses)
+    if gaps:
+        url = view.url("/coverage", q="gaps>0", **scope)
+        yield Concern("waiting", f"{_many(gaps, 'gap')} in the coverage", url)
+
+
+def _many(count: int, one: str, many: str | None = None) -> str:
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+PAGE = Page("/", "Overview", "overview.html", Overview, build, nav="Overview")

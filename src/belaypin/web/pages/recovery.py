@@ -1,0 +1,64 @@
+"""Recovery: the plan in groups, what was done of it from here, and what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from belaypin import Plan, Step
+from belaypin.web.page import Page, Params, View
+
+__all__ = ["PAGE"]
+
+LISTED = 500
+SHOWN = 8
+
+
+class Recovery(Params, frozen=True, kw_only=True):
+    """``pipeline``: the plan of one pipeline only."""
+
+    pipeline: str | None = None
+
+
+class Group(NamedTuple):
+    """Steps that are alike."""
+
+    kind: str
+    reason: str
+    steps: list[Step]
+    estimate: timedelta | None
+    unestimated: int
+
+
+async def build(view: View, params: Recovery) -> dict[str, Any]:
+    """The plan, as it was made last."""
+    store, pipeline = view.store, params.pipeline
+    sample = await view.sample("plan", pipeline, lambda: store.plan(pipeline, limit=LISTED))
+    return {
+        "sample": sample,
+        "groups": [] if sample is None else list(groups(sample.value)),
+        "shown": SHOWN,
+        "job": view.dashboard.jobs.newest("recover"),
+        "has_work": view.dashboard.work is not None,
+        "command": view.command("plan", pipeline or ""),
+    }
+
+
+def groups(plan: Plan) -> Iterator[Group]:
+    """The steps by their kind and reason, in the order of the plan."""
+    found: dict[tuple[str, str], list[Step]] = {}
+    for step in plan.steps:
+        found.setdefault((step.kind, _alike(step.reason)), []).append(step)
+    for (kind, reason), steps in found.items():
+        known = [step.estimate for step in steps if step.estimate is not None]
+        total = sum(known, timedelta(0)) if known else None
+        yield Group(kind, reason, steps, total, len(steps) - len(known))
+
+
+def _alike(reason: str) -> str:
+    """The reason without its figures: "open since 12:03" and "open since 12:04" are one."""
+    return "".join("…" if char.isdigit() else char for char in reason).replace("……", "…").strip()
+
+
+PAGE = Page("/recovery", "Recovery plan", "recovery.html", Recovery, build, nav="Recovery")

@@ -36,6 +36,8 @@ _MACROS: dict[Dialect, dict[str, str]] = {
         "{skip_locked}": "",
         "{idle_limit}": "NULL",
         "{wait_limit}": "NULL",
+        # Numbers that come as a JSON list: one parameter, however many they are.
+        "{ids}": "(SELECT value FROM json_each(:ids))",
     },
     "postgres": {
         # clock_timestamp(), not now(): a transaction may have waited long for a row.
@@ -50,6 +52,7 @@ _MACROS: dict[Dialect, dict[str, str]] = {
         # Who asks for a lease waits so long for its row, which a transaction of the holder's may
         # have locked, and is then told that it is held.
         "{wait_limit}": "set_config('lock_timeout', (:wait_ms)::text, true)",
+        "{ids}": "(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))::bigint)",
     },
 }
 

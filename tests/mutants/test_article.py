@@ -247,6 +247,24 @@ MISTAKES = {
         WRITER,
         "saved_once and sync-memory",
     ),
+    "the error goes through the session that it broke": Mistake(
+        Mutant(
+            "_sync/once.py",
+            "        self._work._end(error)\n        self._fail",
+            "        self._fail",
+        ),
+        "capabilities/test_operations.py",
+        "session_that_it_broke and (memory-sync or sync-memory)",
+    ),
+    "what is done is purged whatever its age": Mistake(
+        Mutant(
+            "sql/queries/retention.sql",
+            "generation = :generation AND newest_us < :horizon_us",
+            "generation = :generation AND newest_us <> :horizon_us",
+        ),
+        "capabilities/test_horizon.py",
+        "gc_forgets_what_is_below_it and (memory-sync or sync-memory)",
+    ),
     "efficiency is what was skipped": Mistake(
         Mutant("records/health.py", "return processed / seen", "return self.skipped / seen"),
         "upkeep/test_health.py",

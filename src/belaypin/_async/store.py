@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._async.audit import AsyncAudit
+from belaypin._async.browsing import AsyncBrowsing
 from belaypin._async.checkup import AsyncCheckup
 from belaypin._async.dictionaries import AsyncDictionaries
 from belaypin._async.failures import AsyncFailures
@@ -58,6 +59,7 @@ class AsyncStore(
     AsyncOperations,
     AsyncOutbox,
     AsyncFailures,
+    AsyncBrowsing,
     AsyncCheckup,
     AsyncHousekeeping,
     AsyncWriters,

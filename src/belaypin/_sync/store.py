@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._sync.audit import Audit
+from belaypin._sync.browsing import Browsing
 from belaypin._sync.checkup import Checkup
 from belaypin._sync.dictionaries import Dictionaries
 from belaypin._sync.failures import Failures
@@ -58,6 +59,7 @@ class Store(
     Operations,
     Outbox,
     Failures,
+    Browsing,
     Checkup,
     Housekeeping,
     Writers,

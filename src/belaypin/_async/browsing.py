@@ -1,0 +1,199 @@
+"""Browsing: what a store holds, a page at a time, in any size of store; nothing here writes.
+
+What does the work is imported with the first call: most workers never make one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+
+from belaypin._async.records import KeyLike
+from belaypin.errors import UsageError
+from belaypin.fields import check_count, describe
+from belaypin.filters import Filter, parse
+from belaypin.keys import Key
+from belaypin.program import Program
+
+if TYPE_CHECKING:
+    from belaypin.programs.roster import Order
+    from belaypin.records.listing import (
+        EntityRow,
+        GapRow,
+        ItemRow,
+        LeaseRow,
+        Listing,
+        OperationRow,
+        OperationStatus,
+        StreamRow,
+    )
+
+__all__ = ["AsyncBrowsing", "Listed"]
+
+T = TypeVar("T")
+
+Listed = Literal["entities", "streams", "leases"]
+
+
+class AsyncBrowsing(ABC):
+    """Pages of rows, each read in one short transaction that changes nothing.
+
+    ``where`` is a filter: text such as ``"state:failed lag>1h"``, see ``belaypin.filters``.
+    ``limit`` rows at most are returned; pass a listing's ``next`` as ``after`` to go on.
+    """
+
+    @abstractmethod
+    async def _run(self, program: Program[T], *, write: bool = True) -> T:
+        """Run one program as one transaction."""
+
+    async def pipelines(self) -> list[str]:
+        """The names of all pipelines, in order."""
+        from belaypin.programs import listing
+
+        return await self._run(listing.pipelines(), write=False)
+
+    async def entities(
+        self,
+        where: str | Filter = "",
+        *,
+        pipeline: str | None = None,
+        order: Order = "key",
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Listing[EntityRow]:
+        """Entities, each with its streams rolled up, as ``store.status`` does it for one.
+
+        ``order``: "key", "lag" (the furthest behind first; those without a lag are left out) or
+        "updated" (the newest change first).
+        """
+        from belaypin.programs import roster, walks
+        from belaypin.records.listing import Listing
+
+        asked = _asked(where, roster.ENTITY_FIELDS, "Entities", pipeline, limit, order)
+        scope = roster.narrowed(asked, pipeline)
+        if scope is None:
+            return Listing()
+        walk = roster.Entities(scope, order)
+        return await self._run(walks.page(walk, asked, limit, after), write=False)
+
+    async def streams(
+        self,
+        where: str | Filter = "",
+        *,
+        pipeline: str | None = None,
+        entity: str | None = None,
+        order: Order = "key",
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Listing[StreamRow]:
+        """Streams (and what else was saved at a key of three parts); ``order`` as in ``entities``."""
+        from belaypin.programs import roster, walks
+        from belaypin.records.listing import Listing
+
+        asked = _asked(where, roster.STREAM_FIELDS, "Streams", pipeline, limit, order, entity)
+        scope = roster.narrowed(asked, pipeline, entity)
+        if scope is None:
+            return Listing()
+        walk = roster.Streams(scope, order)
+        return await self._run(walks.page(walk, asked, limit, after), write=False)
+
+    async def leases(
+        self,
+        where: str | Filter = "",
+        *,
+        pipeline: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Listing[LeaseRow]:
+        """Leases by key and role: held ones, and those whose holder never released them.
+
+        With ``state:released`` in the filter: those that were released, whose rows stay for their
+        tokens.
+        """
+        from belaypin.programs import listing, roster, walks
+        from belaypin.records.listing import Listing
+
+        asked = _asked(where, listing.LEASE_FIELDS, "Leases", pipeline, limit)
+        scope = roster.narrowed(asked, pipeline)
+        if scope is None:
+            return Listing()
+        with_released = any(term.text == "released" for term in asked.of("state"))
+        walk = listing.Leases(scope, with_released=with_released)
+        return await self._run(walks.page(walk, asked, limit, after), write=False)
+
+    async def items(
+        self,
+        key: KeyLike,
+        *,
+        contains: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Listing[ItemRow]:
+        """The ids that are committed to the stream at ``key``, as they were packed, oldest first.
+
+        ``contains``: only those with this in them. If ids are packed together while you page
+        through them, some may come twice; none is left out. CorruptRecord for a damaged segment.
+        """
+        from belaypin.programs import listing
+
+        check_count("limit", limit, at_least=1)
+        if contains is not None and not isinstance(contains, str):
+            raise UsageError(f"contains must be text, not {describe(contains)}.")
+        return await self._run(listing.items(Key.of(key), contains, limit, after), write=False)
+
+    async def operations(
+        self,
+        *,
+        status: OperationStatus | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Listing[OperationRow]:
+        """Operations by their ids, of all pipelines; ``store.operation`` tells the rest of one."""
+        from belaypin.programs import listing
+        from belaypin.records.listing import OperationStatus as Known
+
+        check_count("limit", limit, at_least=1)
+        if status is not None and status not in get_args(Known):
+            raise UsageError(f"status is one of {get_args(Known)}, not {describe(status)}.")
+        return await self._run(listing.operations(status, limit, after), write=False)
+
+    async def gap_list(
+        self,
+        where: str | Filter = "",
+        *,
+        pipeline: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Listing[GapRow]:
+        """The holes in the coverage of the streams that ``where`` picks, by key, oldest first."""
+        from belaypin.programs import listing, roster
+        from belaypin.records.listing import Listing
+
+        asked = _asked(where, roster.STREAM_FIELDS, "Streams", pipeline, limit)
+        scope = roster.narrowed(asked, pipeline)
+        if scope is None:
+            return Listing()
+        walk = roster.Streams(scope, "key")
+        return await self._run(listing.gaps(walk, asked, limit, after), write=False)
+
+
+def _asked(
+    where: str | Filter,
+    fields: tuple[str, ...],
+    what: str,
+    pipeline: str | None,
+    limit: int,
+    order: str = "key",
+    entity: str | None = None,
+) -> Filter:
+    """The filter, once everything that was passed is known to be in order."""
+    check_count("limit", limit, at_least=1)
+    if order not in ("key", "lag", "updated"):
+        raise UsageError(f"order is 'key', 'lag' or 'updated', not {describe(order)}.")
+    if entity is not None and pipeline is None:
+        raise UsageError("An entity belongs to a pipeline: name that as well.")
+    if pipeline is not None:
+        Key(pipeline, entity or "")
+    asked = parse(where)
+    asked.check(fields, what)
+    return asked

@@ -69,9 +69,7 @@ def _say(view: View, response: Response, text: str) -> None:
     coded = base64.urlsafe_b64encode(text.encode(errors="replace")[:1500]).decode()
     value = f"{coded}.{view.dashboard.access.sign('said', coded)}"
     path = view.root or "/"
-    response.set_cookie(
-        _COOKIE, value, _COOKIE_S, path=path, httponly=True, samesite="strict"
-    )
+    response.set_cookie(_COOKIE, value, _COOKIE_S, path=path, httponly=True, samesite="strict")
 
 
 def flash(view: View) -> str | None:

@@ -146,7 +146,9 @@ async def preview_readmit(view: View, params: OfEntity) -> Preview:
     status = await view.store.status(params.key)
     is_in = status.quarantined_at is not None
     rows = (f"{params.key}: {status.quarantine_reason}",) if is_in else ()
-    text = "The entity is let out of quarantine, its failures forgotten. The next plan lists its work."
+    text = (
+        "The entity is let out of quarantine, its failures forgotten. The next plan lists its work."
+    )
     command = view.command("readmit", *params.key.parts)
     return Preview(text, command, len(rows), rows, is_in)
 
@@ -179,15 +181,17 @@ async def break_lease(view: View, params: OfEntity) -> Said:
     return f"The lease on {params.key} was broken: token {token}.", view.url("/leases")
 
 
-async def preview_gc(view: View, params: Params) -> Preview:
+async def preview_gc(view: View, _params: Params) -> Preview:
     """What collecting garbage would free."""
     report = await view.store.gc(dry_run=True, deadline_s=2)
     rows = tuple(str(each) for each in report.dropped if each.rows)
-    text = "Drops what the default retention does not keep. What prevents duplicates is always kept."
+    text = (
+        "Drops what the default retention does not keep. What prevents duplicates is always kept."
+    )
     return Preview(text, view.command("gc"), report.rows, rows, report.rows > 0, is_final=True)
 
 
-async def gc(view: View, params: Params) -> Said:
+async def gc(view: View, _params: Params) -> Said:
     """Collect garbage, beside the pages."""
     store = view.store
     started = view.dashboard.jobs.start("gc", "Collect garbage", store.gc)

@@ -40,7 +40,9 @@ __all__ = ["Dashboard", "starlette_app"]
 class Dashboard:
     """What one app holds: the store, the samples, who may come in."""
 
-    def __init__(self, url: str, access: Access, *, work: Any = None, refresh_s: float = 5.0) -> None:
+    def __init__(
+        self, url: str, access: Access, *, work: Any = None, refresh_s: float = 5.0
+    ) -> None:
         self.access = access
         self.source = Source(url, read_only=not access.actions)
         self.samples = Samples(every_s=min(5.0, refresh_s))

@@ -43,7 +43,9 @@ def sparkline(samples: Sequence[Point]) -> Sparkline | None:
         f"{22 - ((value - low) / height if height else 0.5) * 20:.4g}"
         for at, value in known
     )
-    return Sparkline(points, f"from {known[0][1]:.4g} to {known[-1][1]:.4g}, {low:.4g} to {high:.4g}")
+    return Sparkline(
+        points, f"from {known[0][1]:.4g} to {known[-1][1]:.4g}, {low:.4g} to {high:.4g}"
+    )
 
 
 class Span(NamedTuple):
@@ -81,7 +83,12 @@ def bar(
         text = f"{kind}: {interval.start:%Y-%m-%d %H:%M:%S} to {interval.end:%Y-%m-%d %H:%M:%S}Z"
         return Span(round(x, 2), round(width, 2), kind, text)
 
+    covered = list(covered)
     drawn = [place(i, "covered") for i in covered] + [place(i, "gap") for i in holes]
+    if covered and begin <= covered[0].end < end:
+        x = (covered[0].end - begin) / timedelta(seconds=1) / length * WIDTH
+        text = f"head: {covered[0].end:%Y-%m-%d %H:%M:%S}Z"
+        drawn.append(Span(round(min(x, WIDTH - _LEAST), 2), _LEAST, "head", text))
     spans = tuple(span for span in drawn if span is not None)
     total = sum(span.width for span in spans if span.kind == "covered")
     return Bar(_thinned(spans), min(1.0, total / WIDTH))
@@ -89,9 +96,11 @@ def bar(
 
 def _thinned(spans: tuple[Span, ...], most: int = 400) -> tuple[Span, ...]:
     """Gaps are drawn last, so that they are seen; what is too many for the eye is left out."""
-    gaps = [span for span in spans if span.kind == "gap"]
-    others = [span for span in spans if span.kind != "gap"]
-    return (*sorted(others, key=lambda s: -s.width)[:most], *sorted(gaps, key=lambda s: -s.width)[:most])
+    found: list[Span] = []
+    for kind in ("covered", "gap", "head"):
+        alike = [span for span in spans if span.kind == kind]
+        found += sorted(alike, key=lambda span: -span.width)[:most]
+    return tuple(found)
 
 
 class Tick(NamedTuple):

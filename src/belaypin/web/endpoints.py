@@ -6,18 +6,20 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
-import belaypin
 import msgspec
-from belaypin import BelaypinError, Key, UsageError
 from msgspec import Meta
 
+import belaypin
+from belaypin import BelaypinError, Key, UsageError
 from belaypin.web.page import MAX_LIMIT, Params, View
 
 __all__ = ["ENDPOINTS", "Endpoint", "NotThere"]
 
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="how many rows at most")]
 Row = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Since = Annotated[str, Meta(description="a length of time up to now (30d), or a time", max_length=64)]
+Since = Annotated[
+    str, Meta(description="a length of time up to now (30d), or a time", max_length=64)
+]
 Text = Annotated[str, Meta(max_length=4096)]
 
 
@@ -193,7 +195,7 @@ async def _sampled(view: View, name: str, pipeline: str | None, read: Any) -> An
     return Sampled(sample.value.as_dict(), sample.age_s, sample.cost_s)
 
 
-async def pipelines(view: View, params: Nothing) -> Any:
+async def pipelines(view: View, _params: Nothing) -> Any:
     """Their names."""
     return Pipelines(await view.store.pipelines())
 
@@ -373,9 +375,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("/api/gaps", "Gaps in coverage", Rows, gaps, [belaypin.GapRow]),
     Endpoint("/api/items", "Ids in the ledger of a stream", Items, items, [belaypin.ItemRow]),
     Endpoint("/api/operations", "Operations", Operations, operations, [belaypin.OperationRow]),
-    Endpoint(
-        "/api/operation", "One operation", OneOperation, operation, belaypin.Operation
-    ),
+    Endpoint("/api/operation", "One operation", OneOperation, operation, belaypin.Operation),
     Endpoint("/api/storage", "Storage, sampled", OfPipeline, storage, (Sampled, belaypin.Storage)),
     Endpoint("/api/plan", "The recovery plan", Planned, plan, belaypin.Plan),
     Endpoint("/api/failures", "Failures", Failed, failures, [belaypin.Failure]),

@@ -23,7 +23,9 @@ async def read_form(request: Request, access: Access) -> dict[str, str]:
         body = await request.body()
     except ClientDisconnect as error:
         raise HTTPException(413, f"A form may have {MAX_BODY} bytes.") from error
-    fields = dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=50))
+    fields = dict(
+        parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=50)
+    )
     session = request.scope["state"]["belaypin_session"]
     expected = access.sign("csrf", session.id)
     if not hmac.compare_digest(fields.pop("csrf", "").encode(errors="replace"), expected.encode()):

@@ -32,7 +32,9 @@ def routes(dashboard: Dashboard) -> list[Route]:
         view = View(request, dashboard, Params())
         if request.method == "GET":
             wanted = safe_next(request.query_params.get("next", "/"))
-            asked = Refusal(401, "Who are you?", "Type the token that the dashboard was started with.")
+            asked = Refusal(
+                401, "Who are you?", "Type the token that the dashboard was started with."
+            )
             return dashboard.rendered("login.html", view, {"refusal": asked, "wanted": wanted})
         fields = await read_form(request, access)
         wanted = safe_next(fields.get("next", "/"))

@@ -93,7 +93,11 @@ def _answer(returns: Any) -> dict[str, Any]:
         row = {"$ref": _REF.format(name=returns[0].__name__)}
         rows = {"type": "array", "items": row}
         next_page = {"description": "pass it as `after` (or `before`); null: there is no more"}
-        return {"type": "object", "required": ["rows"], "properties": {"rows": rows, "next": next_page}}
+        return {
+            "type": "object",
+            "required": ["rows"],
+            "properties": {"rows": rows, "next": next_page},
+        }
     if isinstance(returns, tuple):
         whole, value = returns
         either = [{"$ref": _REF.format(name=value.__name__)}, {"type": "null"}]

@@ -132,7 +132,7 @@ class View:
 
     def command(self, *words: Any, **options: Any) -> str:
         """The command line that does the same."""
-        found = ["belaypin", *map(command_word, words)]
+        found = ["belaypin", *(command_word(word) for word in words if word not in (None, ""))]
         for name, value in options.items():
             if value is True:
                 found.append(f"--{name.replace('_', '-')}")

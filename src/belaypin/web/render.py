@@ -72,7 +72,7 @@ def environment() -> jinja2.Environment:
 
 def _shown(value: Any) -> Any:
     if value is None:
-        return "–"
+        return words.NOTHING
     if isinstance(value, Markup):
         return value
     if isinstance(value, (str, Key)):

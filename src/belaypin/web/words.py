@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 from belaypin.keys import Key
 
 __all__ = [
+    "NOTHING",
     "age",
     "command_word",
     "number",
@@ -32,8 +33,13 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
-_MARKS = re.compile("([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{4})[\u0300-\u036f"
-                    "\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]+")
+_MARKS = re.compile(
+    "([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{4})[\u0300-\u036f"
+    "\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]+"
+)
+
+NOTHING = "\N{EN DASH}"
+"""What stands where there is no figure."""
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -60,20 +66,20 @@ def _escape(found: re.Match[str]) -> str:
 def number(value: float | None) -> str:
     """A count with its thousands apart.
 
-    >>> number(1234567), number(None)
-    ('1,234,567', '–')
+    >>> number(1234567)
+    '1,234,567'
     """
-    return "–" if value is None else f"{value:,}"
+    return NOTHING if value is None else f"{value:,}"
 
 
 def percent(value: float | None) -> str:
     """A part of one; never "100 %" for what is not all, nor "0 %" for what is not nothing.
 
-    >>> percent(0.99999), percent(1), percent(None)
-    ('99.9 %', '100 %', '–')
+    >>> percent(0.99999), percent(1)
+    ('99.9 %', '100 %')
     """
     if value is None:
-        return "–"
+        return NOTHING
     if value in (0, 1):
         return f"{value:.0%}".replace("%", " %")
     return f"{min(99.9, max(0.1, value * 100)):.1f} %"
@@ -86,7 +92,7 @@ def size(value: float | None) -> str:
     ('0 B', '1.54 kB', '123 MB')
     """
     if value is None:
-        return "–"
+        return NOTHING
     scaled, unit = float(value), 0
     while abs(scaled) >= 999.5 and unit < len(_SIZES) - 1:
         scaled, unit = scaled / 1000, unit + 1
@@ -101,7 +107,7 @@ def span(value: timedelta | float | None) -> str:
     ('3d 4h', '0.25 s', '0 s')
     """
     if value is None:
-        return "–"
+        return NOTHING
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     sign, seconds = ("-" if seconds < 0 else ""), abs(seconds)
     if seconds < 10:
@@ -124,7 +130,7 @@ def age(then: datetime | None, now: datetime) -> str:
     ('1d ago', 'in 1d')
     """
     if then is None:
-        return "–"
+        return NOTHING
     seconds = (now - then).total_seconds()
     if abs(seconds) < 1:
         return "now"
@@ -138,7 +144,7 @@ def timestamp(at: datetime | None) -> str:
     >>> timestamp(datetime(2024, 1, 1, tzinfo=UTC))
     '2024-01-01 00:00:00Z'
     """
-    return "–" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    return NOTHING if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def command_word(value: Any) -> str:

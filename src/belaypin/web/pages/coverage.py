@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
@@ -57,14 +58,19 @@ async def build(view: View, params: Coverage) -> dict[str, Any]:
     """The streams of one page, and the coverage of each."""
     store = view.store
     listing = await store.streams(
-        params.q, pipeline=params.pipeline, order=params.order, limit=params.limit, after=params.after
+        params.q,
+        pipeline=params.pipeline,
+        order=params.order,
+        limit=params.limit,
+        after=params.after,
     )
     covers = await asyncio.gather(*(store.coverage(row.key) for row in listing))
     stretch = stretch_of(view, params, [i for intervals in covers for i in intervals])
     gaps = await store.gap_list(params.q, pipeline=params.pipeline, limit=25)
     return {
         "drawn": [
-            Drawn(row, drawn(intervals, stretch)) for row, intervals in zip(listing, covers, strict=True)
+            Drawn(row, drawn(intervals, stretch))
+            for row, intervals in zip(listing, covers, strict=True)
         ],
         "listing": listing,
         "stretch": stretch,
@@ -78,10 +84,7 @@ async def build(view: View, params: Coverage) -> dict[str, Any]:
 
 def drawn(covered: list[Interval], stretch: Stretch) -> Bar:
     """The bar of what is covered, and of the holes between."""
-    holes = [
-        Interval(before.end, behind.start)
-        for before, behind in zip(covered, covered[1:], strict=False)
-    ]
+    holes = [Interval(before.end, behind.start) for before, behind in pairwise(covered)]
     return bar(covered, holes, *stretch)
 
 

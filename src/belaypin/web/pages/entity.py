@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from belaypin import CorruptRecord, Key, UsageError
+from belaypin.web.charts import ticks
 from belaypin.web.page import Page, Params, View
 from belaypin.web.pages.coverage import Drawn, command_of, drawn, stretch_of
-from belaypin.web.charts import ticks
 
 __all__ = ["PAGE"]
 
@@ -57,7 +57,8 @@ async def build(view: View, params: Entity) -> dict[str, Any]:
         "entity": entity,
         "status": status,
         "streams": [
-            Drawn(row, drawn(intervals, stretch)) for row, intervals in zip(streams, covers, strict=True)
+            Drawn(row, drawn(intervals, stretch))
+            for row, intervals in zip(streams, covers, strict=True)
         ],
         "more": listing.next is not None,
         "stretch": stretch,

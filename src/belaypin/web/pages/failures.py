@@ -102,7 +102,14 @@ def grouped(failures: list[Failure]) -> list[Group]:
         words = Counter(member.status for member in members)
         newest = max(member.last_failed_at for member in members)
         groups.append(
-            Group(error, members[-1].error, len(members), words["waiting"], words["quarantined"], newest)
+            Group(
+                error,
+                members[-1].error,
+                len(members),
+                words["waiting"],
+                words["quarantined"],
+                newest,
+            )
         )
     return sorted(groups, key=lambda group: (-group.count, group.error))
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from belaypin.web.page import LIMIT, MAX_LIMIT, Page, Params, View
+from belaypin.web.words import NOTHING
 
 __all__ = ["PAGE"]
 
@@ -29,7 +30,7 @@ async def build(view: View, params: Leases) -> dict[str, Any]:
     workers: Counter[tuple[str, str, str]] = Counter()
     for row in listing:
         if row.state != "released":
-            pid = "–" if row.pid is None else str(row.pid)
+            pid = NOTHING if row.pid is None else str(row.pid)
             workers[row.host or row.owner, pid, row.state] += 1
     return {
         "listing": listing,

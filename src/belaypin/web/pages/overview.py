@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from belaypin import Health, Status
+from belaypin import Failure, Health, Status
 from belaypin.web.charts import Sparkline, sparkline
 from belaypin.web.page import Page, Params, View
 from belaypin.web.words import number, percent, size, span
@@ -14,6 +14,8 @@ from belaypin.web.words import number, percent, size, span
 __all__ = ["PAGE"]
 
 MOST_PIPELINES = 50
+COUNTED = 1_000
+LISTED = 500
 HISTORY = "1d"
 
 
@@ -48,6 +50,8 @@ async def build(view: View, params: Overview) -> dict[str, Any]:
     health = await view.sample("health", pipeline, lambda: store.health(pipeline=pipeline))
     shown = [pipeline] if pipeline else view.pipelines[:MOST_PIPELINES]
     statuses = await asyncio.gather(*(status_of(view, name) for name in shown))
+    failed = await view.sample("failed", pipeline, lambda: store.failures(pipeline, limit=COUNTED))
+    plan = await view.sample("plan", pipeline, lambda: store.plan(pipeline, limit=LISTED))
     history = await store.health_history(HISTORY, pipeline=pipeline, limit=200)
     rows = list(zip(shown, statuses, strict=True))
     return {
@@ -55,7 +59,7 @@ async def build(view: View, params: Overview) -> dict[str, Any]:
         "rows": rows,
         "more": max(0, len(view.pipelines) - len(shown)) if not pipeline else 0,
         "tiles": [] if health is None else list(tiles(view, health.value, history, rows)),
-        "concerns": [] if health is None else list(concerns(view, health.value, rows)),
+        "concerns": list(concerns(view, pipeline, rows, failed, plan)),
         "history": history,
         "command": view.command("status", pipeline or ""),
     }
@@ -78,7 +82,9 @@ def tiles(
     yield Tile(
         "Worst lag",
         span(health.lag),
-        "nothing is covered" if health.lag is None else f"half of the streams: {span(health.lag_p50)}",
+        "nothing is covered"
+        if health.lag is None
+        else f"half of the streams: {span(health.lag_p50)}",
         "calm",
         view.url("/coverage", **scope),
         trend(lambda h: None if h.lag is None else h.lag.total_seconds()),
@@ -128,22 +134,28 @@ def tiles(
     )
 
 
-def concerns(view: View, health: Health, rows: list[tuple[str, Any]]) -> Iterator[Concern]:
+def concerns(
+    view: View, pipeline: str | None, rows: list[tuple[str, Any]], failed: Any, plan: Any
+) -> Iterator[Concern]:
     """What somebody should look at, worst first."""
     statuses: list[Status] = [sample.value for _, sample in rows if sample is not None]
-    scope = {"pipeline": health.pipeline}
-    words = ("quarantined", "failed", "interrupted")
-    for word in words:
+    for word in ("quarantined", "failed", "interrupted"):
         count = sum(status.entities.get(word, 0) for status in statuses)
         if count:
-            url = view.url("/items", kind="entities", q=f"state:{word}", **scope)
+            url = view.url("/items", q=f"state:{word}", pipeline=pipeline)
             yield Concern(word, f"{_many(count, 'entity', 'entities')} {word}", url)
-    if health.abandoned_operations:
-        text = f"{_many(health.abandoned_operations, 'operation')} abandoned by their workers"
-        yield Concern("interrupted", text, view.url("/recovery", **scope))
+    failures: list[Failure] = [] if failed is None else failed.value
+    if failures:
+        aside = sum(failure.status == "quarantined" for failure in failures)
+        more = " or more" if len(failures) == COUNTED else ""
+        text = f"{_many(len(failures), 'item')}{more} failed, {number(aside)} in quarantine"
+        yield Concern("failed", text, view.url("/failures", pipeline=pipeline))
+    if plan is not None and plan.value.due:
+        text = f"{_many(plan.value.due, 'step')} to recover"
+        yield Concern("interrupted", text, view.url("/recovery", pipeline=pipeline))
     gaps = sum(status.gaps for status in statuses)
     if gaps:
-        url = view.url("/coverage", q="gaps>0", **scope)
+        url = view.url("/coverage", q="gaps>0", pipeline=pipeline)
         yield Concern("waiting", f"{_many(gaps, 'gap')} in the coverage", url)
 
 

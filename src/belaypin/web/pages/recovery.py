@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from belaypin import Plan, Step
 from belaypin.web.page import Page, Params, View
+from belaypin.web.pages.overview import LISTED
 
 __all__ = ["PAGE"]
 
-LISTED = 500
 SHOWN = 8
 
 

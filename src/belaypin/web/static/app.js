@@ -156,6 +156,15 @@
     }));
     return { data: [times, ...values], heads: columns.map((n) => heads[n]) };
   };
+  const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+  const moment = (at, step) => {
+    const date = new Date(at * 1000);
+    const day = `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}`;
+    if (step >= 86400) return day;
+    const clock = date.toISOString().slice(11, step < 60 ? 19 : 16);
+    return clock.startsWith("00:00") ? day : clock;
+  };
+  const LENGTHS = [0.001, 0.01, 0.1, 1, 5, 15, 30, 60, 300, 900, 3600, 14400, 43200, 86400, 172800, 432000, 864000, 2592000, 8640000, 31536000, 315360000, 3153600000];
   const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
   const draw = () => {
     drawn.forEach((plot) => plot.destroy());
@@ -176,7 +185,7 @@
         legend: { show: !isBars },
         cursor: { y: false },
         scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.08 : 1] } },
-        axes: [axis, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => written(tick, unit)) }],
+        axes: [{ ...axis, values: (_, ticks, __, ___, step) => ticks.map((at) => moment(at, step)) }, { ...axis, size: 62, incrs: unit === "s" ? LENGTHS : undefined, values: (_, ticks) => ticks.map((tick) => written(tick, unit)) }],
         series: [
           { value: (_, at) => at === null ? "–" : new Date(at * 1000).toISOString().slice(0, 16).replace("T", " ") + "Z" },
           ...heads.map((head, n) => ({
@@ -193,6 +202,7 @@
         ],
         tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
       }, data, place);
+      plot.setLegend({ idx: data[0].length - 1 });
       drawn.set(figure, plot);
     });
   };

@@ -42,9 +42,12 @@ from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.retry import Retry
 from belaypin.schema import KEPT_VERSIONS, Schema
+from belaypin.tracing import check_tracer
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
     from belaypin._async.change import AsyncChange
     from belaypin._async.commit import AsyncCommit
     from belaypin._async.joined import AsyncJoined
@@ -68,6 +71,8 @@ if TYPE_CHECKING:
     from belaypin._sync.work import Work
     from belaypin._sync.writer import Writer
     from belaypin.backends.base import AsyncBackend, Backend, Result
+    from belaypin.pipeline.definition import Pipeline
+    from belaypin.pipeline.report import RunReport
     from belaypin.records.checkpoints import (
         AuditEntry,
         Checkpoint,
@@ -167,6 +172,7 @@ __all__ = [
     "Original",
     "Outcome",
     "Page",
+    "Pipeline",
     "Placed",
     "Plan",
     "RecoveryReport",
@@ -177,6 +183,7 @@ __all__ = [
     "Retry",
     "Rewound",
     "RewoundStream",
+    "RunReport",
     "Savepoint",
     "Schema",
     "SchemaTooNew",
@@ -220,6 +227,7 @@ def open(
     ledger_items: int = LIMIT_ITEMS,
     history: int = KEPT_VERSIONS,
     cache: str | None = None,
+    tracer: Tracer | None = None,
 ) -> Store:
     """Open the store at ``url``, making its tables if need be; close it, or use it in a ``with``.
 
@@ -229,6 +237,7 @@ def open(
     replace them (0: none), see ``store.history``. ``clock`` replaces the database's clock, for tests.
     ``cache``: the URL of a Redis (``redis://host:6379/0``) that takes item checks (``seen``) off
     the database; without it, and with whatever goes wrong there, the answers are the same.
+    ``tracer``: of OpenTelemetry; leases, windows, pages and commits become spans of it.
 
     Raises UsageError for a URL that is none, MissingDriver if an extra is to be installed,
     StoreUnavailable if the database can't be reached, SchemaTooNew if a newer belaypin made it.
@@ -236,7 +245,9 @@ def open(
     from belaypin._sync.store import Store
 
     check_count("history", history, at_least=0)
-    store = Store(_backend(parse_url(url), clock), limit_items=ledger_items, history=history)
+    check_tracer(tracer)
+    backend = _backend(parse_url(url), clock)
+    store = Store(backend, limit_items=ledger_items, history=history, tracer=tracer)
     try:
         store._migrate()
         if cache is not None:
@@ -254,13 +265,15 @@ async def aopen(
     ledger_items: int = LIMIT_ITEMS,
     history: int = KEPT_VERSIONS,
     cache: str | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncStore:
     """``open`` for asyncio: the same store, its methods awaited."""
     from belaypin._async.store import AsyncStore
 
     check_count("history", history, at_least=0)
+    check_tracer(tracer)
     backend = await _async_backend(parse_url(url), clock)
-    store = AsyncStore(backend, limit_items=ledger_items, history=history)
+    store = AsyncStore(backend, limit_items=ledger_items, history=history, tracer=tracer)
     try:
         await store._migrate()
         if cache is not None:
@@ -325,9 +338,11 @@ _HOMES = {
     "work": ("Work",),
     "writer": ("Writer",),
 }
-# So are the records that only some calls return.
+# So are pipelines, and the records that only some calls return.
 _RECORDS = {
     "backends.base": ("Result",),
+    "pipeline.definition": ("Pipeline",),
+    "pipeline.report": ("RunReport",),
     "records.compaction": ("CompactReport",),
     "records.explanation": ("Explanation", "Placed"),
     "records.failure": ("Failure",),

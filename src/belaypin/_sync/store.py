@@ -75,8 +75,10 @@ class Store(
         *,
         limit_items: int = LIMIT_ITEMS,
         history: int = KEPT_VERSIONS,
+        tracer: Any = None,
     ) -> None:
         self._backend = backend
+        self._tracer = tracer
         self._limit_items = limit_items
         self._history = history
         self._heartbeat = Heartbeat(backend.side)
@@ -144,6 +146,7 @@ class Store(
             Retry() if retry is None else retry,
             self._history,
             self._epoch,
+            self._tracer,
         )
 
     def joined(self, connection: Any) -> Joined:

@@ -18,7 +18,7 @@ GROUPED = 2_000
 """So many failures are read to group them; beyond it the page says so."""
 BUCKETS = 24
 
-_KIND = re.compile(r"[\w.]+")
+_KIND = re.compile(r"[\w.]+(?=:|$)")
 
 
 class Failures(Params, frozen=True, kw_only=True):
@@ -96,7 +96,7 @@ def grouped(failures: list[Failure]) -> list[Group]:
     found: dict[str, list[Failure]] = {}
     for failure in failures:
         match = _KIND.match(failure.error)
-        found.setdefault(match[0] if match else failure.error[:40], []).append(failure)
+        found.setdefault(match[0] if match else failure.error[:60], []).append(failure)
     groups = []
     for error, members in found.items():
         words = Counter(member.status for member in members)

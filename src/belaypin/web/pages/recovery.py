@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -50,15 +51,19 @@ def groups(plan: Plan) -> Iterator[Group]:
     found: dict[tuple[str, str], list[Step]] = {}
     for step in plan.steps:
         found.setdefault((step.kind, _alike(step.reason)), []).append(step)
-    for (kind, reason), steps in found.items():
+    for (kind, _), steps in found.items():
         known = [step.estimate for step in steps if step.estimate is not None]
         total = sum(known, timedelta(0)) if known else None
-        yield Group(kind, reason, steps, total, len(steps) - len(known))
+        shown = steps[0].reason if len(steps) == 1 else _TIME.sub("…", steps[0].reason)
+        yield Group(kind, shown, steps, total, len(steps) - len(known))
 
 
 def _alike(reason: str) -> str:
     """The reason without its figures: "open since 12:03" and "open since 12:04" are one."""
-    return "".join("…" if char.isdigit() else char for char in reason).replace("……", "…").strip()
+    return _FIGURE.sub("0", _TIME.sub("", reason))
 
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|[+-][\d:]+)?")
+_FIGURE = re.compile(r"\d+")
 
 PAGE = Page("/recovery", "Recovery plan", "recovery.html", Recovery, build, nav="Recovery")

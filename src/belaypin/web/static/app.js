@@ -177,6 +177,7 @@
       const { data, heads } = read(figure.querySelector("table"));
       const unit = heads[0].dataset.unit || "";
       const isBars = figure.dataset.chart === "bars";
+      if (isBars) data[1] = data[1].map((value) => value || null);
       place.replaceChildren();
       const legend = isBars ? 0 : 26;
       const plot = new uPlot({

@@ -1,0 +1,127 @@
+"""Work on a batch of entities: in this process, or wherever an engine takes it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+import belaypin
+from belaypin.clock import monotonic_s
+from belaypin.pipeline.pace import Pace
+from belaypin.pipeline.parts import Source
+from belaypin.pipeline.reference import Reference
+from belaypin.pipeline.stopping import Stop, Stopped
+from belaypin.pipeline.tally import Outcome, StreamTally, Tally
+from belaypin.pipeline.visit import Visitor
+
+if TYPE_CHECKING:
+    from belaypin.pipeline.definition import Pipeline
+
+__all__ = ["STOP", "Crew", "Task", "work_on"]
+
+STOP = Stop()
+"""Set when this process was told to stop: whatever is at work here leaves after the page in hand."""
+
+Count = Callable[[str, StreamTally], None]
+
+_ERRORS = 20
+_ERROR_CHARS = 500
+_FATAL = (belaypin.StoreUnavailable, belaypin.StoreFull, belaypin.StoreClosed)
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch of entities for another process, which finds all else by itself.
+
+    It lasts ``slice_s`` at most, and the page in hand: what is not done by then goes back. So an
+    engine needs no way to call its tasks off, and the runner hears of each now and then.
+    """
+
+    reference: Reference
+    store: str
+    entities: tuple[str, ...]
+    processes: int = 1
+    slice_s: float = 5.0
+
+
+class Crew:
+    """Works on the entities of one pipeline in one store, from as many threads as you like."""
+
+    def __init__(self, pipeline: Pipeline, store: belaypin.Store, processes: int = 1) -> None:
+        self._pipeline = pipeline
+        self._store = store
+        self._paces = {part.stream: Pace(part.limits.shared(processes)) for part in pipeline.parts}
+
+    def batch(self, entities: Iterable[str], stop: Stop, count: Count) -> Outcome:
+        """Visit each entity, unless it is time to stop."""
+        outcome = Outcome()
+        visitor = Visitor(self._pipeline, self._paces, stop, count)
+        for entity in entities:
+            if stop.is_set() or outcome.fatal:
+                outcome.left.append(entity)
+            else:
+                self._visit(entity, visitor, outcome, count)
+        return outcome
+
+    def _visit(self, entity: str, visitor: Visitor, outcome: Outcome, count: Count) -> None:
+        pipeline, has_begun = self._pipeline, False
+        try:
+            with self._store.lease(
+                pipeline.name, entity, ttl_s=pipeline.ttl_s, retry=pipeline.retry
+            ) as lease:
+                has_begun = True
+                visitor.work(lease)
+        except Stopped:
+            outcome.left.append(entity)
+        except (belaypin.StoreBusy, belaypin.Fenced):
+            outcome.held.append(entity)
+        except _FATAL as error:
+            outcome.left.append(entity)
+            outcome.fatal = type(error).__name__, _text(error)
+        except Exception as error:  # noqa: BLE001 -- the lease has stored it, with its next try
+            if isinstance(error, belaypin.LeaseHeld) and not has_begun:
+                outcome.held.append(entity)
+                return
+            outcome.failed += 1
+            if len(outcome.errors) < _ERRORS:
+                outcome.errors.append((entity, f"{type(error).__name__}: {_text(error)}"))
+        else:
+            outcome.done += 1
+            self._note_lags(entity, count)
+
+    def _note_lags(self, entity: str, count: Count) -> None:
+        for part in self._pipeline.parts:
+            if isinstance(part, Source):
+                lag = self._store.lag((self._pipeline.name, entity, part.stream))
+                if lag is not None:
+                    count(part.stream, StreamTally(lag_s=lag.total_seconds()))
+
+
+def work_on(task_text: bytes) -> bytes:
+    """What an engine calls in its worker processes: a Task in, an Outcome out, both as JSON."""
+    task = msgspec.json.decode(task_text, type=Task)
+    tally = Tally()
+    stop = Stop(monotonic_s() + task.slice_s, parent=STOP)
+    outcome = _crew(task).batch(task.entities, stop, tally.add)
+    outcome.streams = tally.copy()
+    return outcome.encode()
+
+
+_crews: dict[tuple[Reference, str, int], Crew] = {}
+_lock = threading.Lock()
+
+
+def _crew(task: Task) -> Crew:
+    """That of this process; its store stays open for the tasks to come."""
+    key = task.reference, task.store, task.processes
+    with _lock:
+        if key not in _crews:
+            store = belaypin.open(task.store)
+            _crews[key] = Crew(task.reference.load(), store, task.processes)
+        return _crews[key]
+
+
+def _text(error: Exception) -> str:
+    return str(error)[:_ERROR_CHARS]

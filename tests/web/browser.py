@@ -85,12 +85,14 @@ class Browser:
 
     def run(self, script: str, *arguments: Any) -> Any:
         """What a script returns, run as the browser's own tools do: past the page's policy."""
-        return self.driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(script, *arguments)
 
     def until(self, script: str) -> Any:
         """Wait until a script returns something that holds."""
         wait = WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.1)
-        return wait.until(lambda _driver: self.run(f"return {script}"), f"never came true: {script}")
+        return wait.until(
+            lambda _driver: self.run(f"return {script}"), f"never came true: {script}"
+        )
 
     def complaints(self) -> list[str]:
         """What the browser has complained of since the last call: errors, broken policy."""

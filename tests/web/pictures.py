@@ -1,6 +1,6 @@
 """Pictures of every page, in both themes and widths: for people to look at.
 
-    python -m tests.web.pictures http://127.0.0.1:8086 FOLDER [PAGE ...]
+python -m tests.web.pictures http://127.0.0.1:8086 FOLDER [PAGE ...]
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ def main() -> None:
                 width = "wide" if size is WIDE else "narrow"
                 browser.picture(folder / f"{name}-{theme}-{width}.png", whole=True)
                 wider = browser.run("return document.documentElement.scrollWidth - innerWidth")
-                for line in [*browser.complaints(), *([f"too wide by {wider}"] if wider > 0 else [])]:
+                for line in [
+                    *browser.complaints(),
+                    *([f"too wide by {wider}"] if wider > 0 else []),
+                ]:
                     sys.stdout.write(f"{name} {theme} {width}: {line}\n")
 
 

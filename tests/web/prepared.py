@@ -15,7 +15,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +85,17 @@ def visit(store: belaypin.Store, user: str, now: datetime, seen_at: datetime, sw
             known = [item for item in dated if item["at"] < seen_at]
             for window in lease.windows(stream, since=f"{DAYS}d", overlap="2d", at="at"):
                 page_items = [i for i in known if window.start <= i["at"] < window.end]
-                for page in window.pages(lambda _cursor, found=page_items: (found, None)):
+                for page in window.pages(partial(_one_page, page_items)):
                     with page.commit() as tx:
                         tx.fresh(page.items, key="id")
+
+
+def _one_page(items: list[Item], _cursor: Any) -> tuple[list[Item], None]:
+    return items, None
+
+
+def _endless_pages(items: list[Item], cursor: Any) -> tuple[list[Item], int]:
+    return items, (cursor or 0) + 1
 
 
 def _mishaps(store: belaypin.Store, users: list[str], now: datetime) -> None:
@@ -150,7 +158,7 @@ def _hang(url: str) -> None:
             lease.acquire()
             for window in lease.windows("orders", since="2d", until=datetime.now(UTC)):
                 items = [{"id": f"order-{n}"} for n in range(40)]
-                for page in window.pages(lambda cursor, found=items: (found, (cursor or 0) + 1)):
+                for page in window.pages(partial(_endless_pages, items)):
                     with page.commit() as tx:
                         tx.fresh(page.items, key="id")
                     break

@@ -7,9 +7,9 @@ from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
-from belaypin import Key, UsageError
+from belaypin import Failure, Key, UsageError
 from belaypin.web.page import Params, View
-from belaypin.web.pages.failures import Failures, filter_of
+from belaypin.web.pages.failures import Failures
 from belaypin.web.words import number
 
 __all__ = ["ACTS", "Act", "Preview"]
@@ -26,7 +26,7 @@ class Preview(NamedTuple):
 
     text: str
     command: str
-    count: int | None = None
+    total: int | None = None
     rows: tuple[str, ...] = ()
     is_possible: bool = True
     is_final: bool = False
@@ -81,15 +81,19 @@ class OfPipeline(Params, frozen=True, kw_only=True):
 async def _failures(view: View, params: Chosen, verb: str, text: str, *, final: bool) -> Preview:
     if params.failure_id is not None:
         found = await view.store.failure(params.failure_id)
-        rows = () if found is None else (f"{found.key} {found.item_id!r}: {found.error}",)
+        rows = tuple(_line(one) for one in (found,) if one is not None)
         command = view.command(verb, id=params.failure_id)
         return Preview(text, command, len(rows), rows, bool(rows), final)
     if not any(params.chosen.values()):
         raise UsageError("Choose first: a pipeline, an entity, a stream, a status or an error.")
     listed = await view.store.failures(**params.chosen, limit=COUNTED)
-    rows = tuple(f"{row.key} {row.item_id!r}: {row.error}" for row in listed[:LISTED])
-    command = view.command(verb, filter_of(params))
+    rows = tuple(map(_line, listed[:LISTED]))
+    command = view.command(verb, params.key, status=params.status, error=params.error)
     return Preview(text, command, len(listed), rows, bool(listed), final)
+
+
+def _line(failure: Failure) -> str:
+    return f"{failure.key} {failure.item_id!r}: {failure.error}"
 
 
 async def preview_replay(view: View, params: Chosen) -> Preview:
@@ -125,7 +129,7 @@ async def preview_recover(view: View, params: OfPipeline) -> Preview:
         else "Dead workers are fenced, abandoned operations counted as failed, entities quarantined and "
         "windows repaired. The work itself is left to your workers: they find it the next time they run."
     )
-    command = view.command("recover", params.pipeline or "")
+    command = view.command("recover", pipeline=params.pipeline)
     return Preview(work, command, plan.due, tuple(map(str, plan.steps)), plan.due > 0)
 
 
@@ -149,7 +153,7 @@ async def preview_readmit(view: View, params: OfEntity) -> Preview:
     text = (
         "The entity is let out of quarantine, its failures forgotten. The next plan lists its work."
     )
-    command = view.command("readmit", *params.key.parts)
+    command = view.command("readmit", params.key)
     return Preview(text, command, len(rows), rows, is_in)
 
 
@@ -167,7 +171,7 @@ async def preview_break(view: View, params: OfEntity) -> Preview:
         "The holder is fenced at once: nothing that it still writes is kept, and another worker may take "
         "over. Do it if the holder hangs; a holder that is dead loses its lease by itself."
     )
-    command = view.command("break-lease", *params.key.parts, role=params.role, reason=params.reason)
+    command = view.command("break-lease", params.key, role=params.role, reason=params.reason)
     rows = (f"{params.key}, role {params.role}: {status.live_leases} live leases",)
     return Preview(text, command, 1, rows, is_possible=True, is_final=True)
 

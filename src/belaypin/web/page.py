@@ -218,4 +218,5 @@ class View:
     @cached_property
     def is_in_by_token(self) -> bool:
         """Whether there is something to log out of."""
-        return self.request.scope["state"]["belaypin_session"].is_in
+        is_in: bool = self.request.scope["state"]["belaypin_session"].is_in
+        return is_in

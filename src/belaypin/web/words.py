@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from belaypin.keys import Key
 
@@ -17,6 +17,7 @@ __all__ = [
     "NOTHING",
     "age",
     "command_word",
+    "key_path",
     "number",
     "parts_of",
     "percent",
@@ -112,7 +113,8 @@ def span(value: timedelta | float | None) -> str:
     sign, seconds = ("-" if seconds < 0 else ""), abs(seconds)
     if seconds < 10:
         return f"{sign}{seconds:.2f}".rstrip("0").rstrip(".") + " s"
-    left, parts = round(seconds), []
+    left = round(seconds)
+    parts: list[str] = []
     for unit_s, name in _UNITS:
         count, left = divmod(left, unit_s)
         if count or parts:
@@ -153,7 +155,7 @@ def command_word(value: Any) -> str:
     >>> command_word("user:7"), command_word("it's"), command_word("a\\nb")
     ('user:7', '"it\\'s"', "$'a\\\\nb'")
     """
-    text = str(value)
+    text = key_path(value) if isinstance(value, Key) else str(value)
     if text and re.fullmatch(r"[\w@%+=:,./~-]+", text, re.ASCII):
         return text
     if visible(text) != text or "\n" in text or "\t" in text:
@@ -162,6 +164,26 @@ def command_word(value: Any) -> str:
     if "'" in text and not set(text) & set('"$`\\!'):
         return f'"{text}"'
     return "'" + text.replace("'", "'\\''") + "'"
+
+
+def key_path(key: Key) -> str:
+    """A key as the command line takes it.
+
+    >>> key_path(Key("social", "user:7", "a/b"))
+    'social/user:7/a%2Fb'
+    """
+    return "/".join(map(_escaped_part, key.parts))
+
+
+def _escaped_part(part: str) -> str:
+    is_plain = part == part.strip(" ") and part.isprintable() and not set(part) & set("%/")
+    if is_plain:
+        return part
+    kept = "".join(c if c.isprintable() and c not in "%/" else quote(c, safe="") for c in part)
+    inner = kept.strip(" ")
+    before = len(kept) - len(kept.lstrip(" "))
+    after = len(kept) - len(kept.rstrip(" ")) if inner else 0
+    return "%20" * before + inner + "%20" * after
 
 
 def redacted(url: str) -> str:

@@ -37,7 +37,7 @@ async def build(view: View, params: Activity) -> dict[str, Any]:
         "rows": rows,
         "key": key,
         "next": rows[-1].number if len(rows) == params.limit else None,
-        "command": view.command("audit", *(key.parts if key else ())),
+        "command": view.command("audit", key),
     }
 
 

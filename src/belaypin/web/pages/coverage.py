@@ -110,7 +110,7 @@ def command_of(view: View, gap: Any) -> str:
     """What fills a gap."""
     return view.command(
         "backfill",
-        *gap.key.parts,
+        gap.key,
         since=gap.start.astimezone(UTC).isoformat(),
         until=gap.end.astimezone(UTC).isoformat(),
     )

@@ -70,7 +70,7 @@ async def build(view: View, params: Entity) -> dict[str, Any]:
         "audit": await store.audit(key, limit=10),
         **await _state(view, params, key),
         **await _explained(view, params, key),
-        "command": view.command("status", *key.parts),
+        "command": view.command("status", key),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
-from belaypin import Failure, UsageError
+from belaypin import Failure, Key, UsageError
 from belaypin.web.page import LIMIT, MAX_LIMIT, Page, Params, View
 
 __all__ = ["ONE", "PAGE", "Failures"]
@@ -43,6 +43,13 @@ class Failures(Params, frozen=True, kw_only=True):
             "error": self.error,
         }
 
+    @property
+    def key(self) -> Key | None:
+        """What the command line takes."""
+        if not self.pipeline:
+            return None
+        return Key(self.pipeline, self.entity or "", self.stream or "")
+
 
 class One(Params, frozen=True, kw_only=True):
     """``id``: that of the failure."""
@@ -55,7 +62,7 @@ class Group(NamedTuple):
 
     error: str
     example: str
-    count: int
+    total: int
     waiting: int
     quarantined: int
     newest: datetime
@@ -77,7 +84,7 @@ async def build(view: View, params: Failures) -> dict[str, Any]:
         "count": len(read),
         "next": rows[-1].failure_id if rows and more else None,
         "is_filtered": any(params.chosen.values()),
-        "command": view.command("failures", filter_of(params)),
+        "command": view.command("failures", params.key, status=params.status, error=params.error),
     }
 
 
@@ -111,7 +118,7 @@ def grouped(failures: list[Failure]) -> list[Group]:
                 newest,
             )
         )
-    return sorted(groups, key=lambda group: (-group.count, group.error))
+    return sorted(groups, key=lambda group: (-group.total, group.error))
 
 
 def trend(failures: list[Failure], now: datetime) -> list[tuple[datetime, int]]:
@@ -122,22 +129,6 @@ def trend(failures: list[Failure], now: datetime) -> list[tuple[datetime, int]]:
     step = max((now - begin) / BUCKETS, timedelta(minutes=1))
     counts = Counter(int((failure.first_failed_at - begin) / step) for failure in failures)
     return [(begin + n * step, counts[n]) for n in range(BUCKETS + 1) if begin + n * step <= now]
-
-
-def filter_of(params: Failures) -> str:
-    """The same choice in the filter language."""
-    terms = [
-        f"{name}:{value}" if name != "error" else f'error~"{value}"'
-        for name, value in (
-            ("pipeline", params.pipeline),
-            ("entity", params.entity),
-            ("stream", params.stream),
-            ("state", params.status),
-            ("error", params.error),
-        )
-        if value
-    ]
-    return " ".join(terms)
 
 
 PAGE = Page("/failures", "Failures", "failures.html", Failures, build, nav="Failures")

@@ -32,15 +32,27 @@ async def build(view: View, params: Items) -> dict[str, Any]:
     """Rows that the filter finds, or the ids of a stream."""
     if params.pipeline and params.entity and params.stream:
         return await _ids(view, params, Key(params.pipeline, params.entity, params.stream))
-    store, where = view.store, {"pipeline": params.pipeline, "limit": params.limit}
-    read = store.entities if params.kind == "entities" else store.streams
-    listing = await read(params.q, order=params.order, after=params.after, **where)
-    count = await store.count(params.q, kind=params.kind, pipeline=params.pipeline, cap=CAP)
+    store = view.store
+    listing: Any
+    if params.kind == "entities":
+        listing = await store.entities(
+            params.q,
+            pipeline=params.pipeline,
+            order=params.order,
+            limit=params.limit,
+            after=params.after,
+        )
+    else:
+        listing = await store.streams(
+            params.q,
+            pipeline=params.pipeline,
+            order=params.order,
+            limit=params.limit,
+            after=params.after,
+        )
     command = "entities" if params.kind == "entities" else "streams"
     return {
         "listing": listing,
-        "count": count,
-        "cap": CAP,
         "key": None,
         "command": view.command(command, params.q, pipeline=params.pipeline),
     }
@@ -54,9 +66,8 @@ async def _ids(view: View, params: Items, key: Key) -> dict[str, Any]:
     return {
         "listing": listing,
         "count": 0 if checkpoint is None else checkpoint.items,
-        "cap": None,
         "key": key,
-        "command": view.command("items", *key.parts, contains=params.contains),
+        "command": view.command("items", key, contains=params.contains),
     }
 
 

@@ -61,7 +61,7 @@ async def build(view: View, params: Overview) -> dict[str, Any]:
         "tiles": [] if health is None else list(tiles(view, health.value, history, rows)),
         "concerns": list(concerns(view, pipeline, rows, failed, plan)),
         "history": history,
-        "command": view.command("status", pipeline or ""),
+        "command": view.command("health", pipeline=pipeline),
     }
 
 

@@ -42,7 +42,7 @@ async def build(view: View, params: Recovery) -> dict[str, Any]:
         "shown": SHOWN,
         "job": view.dashboard.jobs.newest("recover"),
         "has_work": view.dashboard.work is not None,
-        "command": view.command("plan", pipeline or ""),
+        "command": view.command("plan", pipeline=pipeline),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,16 +36,14 @@ _OPTIONS = (
 
 
 @contextmanager
-def browsing(profile: Path) -> Iterator[Browser]:
+def browsing(folder: str, profile: Path) -> Iterator[Browser]:
     """A browser with a profile of its own, gone at the end."""
     options = Options()
-    program = shutil.which("chromium")
-    assert program is not None, "apt-get install chromium chromium-driver"
-    options.binary_location = program
+    options.binary_location = f"{folder}/chromium"
     for option in (*_OPTIONS, f"--user-data-dir={profile}"):
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+    driver = webdriver.Chrome(options, Service(f"{folder}/chromedriver"))
     try:
         yield Browser(driver)
     finally:

@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.services.programs import chromium_programs
 from tests.web.browser import NARROW, WIDE, browsing
 
 PAGES = {
@@ -34,8 +35,9 @@ PAGES = {
 def main() -> None:
     base, folder = sys.argv[1], Path(sys.argv[2])
     wanted = sys.argv[3:] or [*PAGES]
+    programs = str(chromium_programs().folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as profile, browsing(Path(profile)) as browser:
+    with tempfile.TemporaryDirectory() as profile, browsing(programs, Path(profile)) as browser:
         for name in wanted:
             for theme, size in (("light", WIDE), ("dark", WIDE), ("dark", NARROW)):
                 browser.look(theme=theme, size=size)

@@ -52,7 +52,7 @@ def app(
                 f"The dashboard needs {name}, which is not installed. Run: pip install 'belaypin[ui]'"
             )
     from belaypin.web.access import LOOPBACK_HOSTS, Access
-    from belaypin.web.app import Dashboard, starlette_app
+    from belaypin.web.dashboard import Dashboard, starlette_app
 
     access = Access(
         token=token,

@@ -18,7 +18,7 @@ from belaypin.web.forms import read_form
 from belaypin.web.page import Page, Params, View, convert
 
 if TYPE_CHECKING:
-    from belaypin.web.app import Dashboard
+    from belaypin.web.dashboard import Dashboard
 
 __all__ = ["flash", "routes"]
 

@@ -15,7 +15,7 @@ from belaypin.web.openapi import document
 from belaypin.web.page import View, read_params
 
 if TYPE_CHECKING:
-    from belaypin.web.app import Dashboard
+    from belaypin.web.dashboard import Dashboard
 
 __all__ = ["routes"]
 

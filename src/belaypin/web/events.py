@@ -15,7 +15,7 @@ from belaypin.clock import now_us
 from belaypin.times import from_us
 
 if TYPE_CHECKING:
-    from belaypin.web.app import Dashboard
+    from belaypin.web.dashboard import Dashboard
 
 __all__ = ["routes"]
 

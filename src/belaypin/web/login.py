@@ -15,7 +15,7 @@ from belaypin.web.guard import session_cookie
 from belaypin.web.page import THEMES, Params, View
 
 if TYPE_CHECKING:
-    from belaypin.web.app import Dashboard
+    from belaypin.web.dashboard import Dashboard
 
 __all__ = ["routes"]
 

@@ -18,7 +18,7 @@ from belaypin.web.words import command_word, parts_of
 
 if TYPE_CHECKING:
     import belaypin
-    from belaypin.web.app import Dashboard
+    from belaypin.web.dashboard import Dashboard
     from belaypin.web.source import Sample
 
 __all__ = ["Page", "Params", "View", "convert", "read_params"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -34,8 +35,8 @@ class Entity(Params, frozen=True, kw_only=True):
     item: str | None = None
     numeric: bool = False
     zoom: Literal["all", "1h", "1d", "7d", "30d", "1y"] = "all"
-    begin: Any = None
-    end: Any = None
+    begin: datetime | None = None
+    end: datetime | None = None
 
 
 async def build(view: View, params: Entity) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from belaypin.errors import (
     UsageError,
 )
 from belaypin.web.access import Access, Refusal
-from belaypin.web.guard import Guard
+from belaypin.web.guard import HEADERS, Guard
 from belaypin.web.jobs import Jobs
 from belaypin.web.page import Page, Params, View, read_params
 from belaypin.web.render import FOLDER, environment
@@ -126,6 +126,13 @@ class Dashboard:
         template = "login.html" if refusal.status == 401 else "refused.html"
         return self.rendered(template, view, found, status=refusal.status)
 
+    async def broken(self, request: Request, _error: Exception) -> Response:
+        """A mistake of ours: the server's log has it, and the visitor a page without it."""
+        advice = "Nothing of it is the store's. The log of the dashboard's server says more."
+        response = await self.refuse(request.scope, Refusal(500, "The dashboard failed", advice))
+        response.headers.update(HEADERS)  # it is sent past the guard
+        return response
+
     async def http_error(self, request: Request, error: Exception) -> Response:
         """Addresses that are none, methods that won't do."""
         assert isinstance(error, HTTPException)
@@ -156,7 +163,7 @@ def starlette_app(dashboard: Dashboard) -> Starlette:
         routes=routes,
         lifespan=lifespan,
         middleware=[Middleware(Guard, access=dashboard.access, refuse=dashboard.refuse)],
-        exception_handlers={HTTPException: dashboard.http_error},
+        exception_handlers={HTTPException: dashboard.http_error, Exception: dashboard.broken},
     )
     app.state.dashboard = dashboard
     return app

@@ -32,7 +32,7 @@ from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.programs import facts
-from belaypin.programs.migrations import apply, epoch, pending
+from belaypin.programs.migrations import apply, check_tables, epoch, pending
 from belaypin.retry import Retry
 from belaypin.schema import KEPT_VERSIONS, Schema
 from belaypin.statements import refuse_transaction_control
@@ -152,8 +152,9 @@ class AsyncStore(
     def joined(self, connection: Any) -> AsyncJoined:
         """The store's reads and writes inside the open transaction of your own connection.
 
-        Takes a connection of sqlite3 or psycopg, or a connection or session of SQLAlchemy, in the
-        colour of this store (sync or async). Raises UsageError for anything else.
+        Takes a connection of sqlite3, aiosqlite, psycopg or asyncpg, a connection or session of
+        SQLAlchemy, or Django's ``connection``, in the colour of this store (sync or async). Raises
+        UsageError for anything else.
         """
         from belaypin._async.joined import AsyncJoined
 
@@ -210,18 +211,23 @@ class AsyncStore(
         """
         return await self._evolution(pipeline, stream, schema).confirm(schema.version)
 
-    async def _migrate(self, upto: int | None = None) -> None:
+    async def _migrate(
+        self, upto: int | None = None, *, create: bool = True, read_only: bool = False
+    ) -> None:
         steps = migrations(self._backend.dialect)[:upto]
         missing = await self._run(pending(steps), write=False)
+        check_tables(missing, steps, create=create, read_only=read_only)
         for step in missing:
             await self._run(apply(step, steps, unique_id()))
         self._epoch = await self._run(epoch(), write=False)
 
-    async def _use_cache(self, url: str) -> None:
+    async def _use_cache(self, url: str, *, read_only: bool = False) -> None:
         from belaypin._async.checks import AsyncChecks
         from belaypin.cache import Cache
 
         secret = await self._run(facts.secret(), write=False)
+        if secret is None and read_only:
+            return  # nobody has used a cache with this store yet, so there is nothing in it
         if secret is None:
             secret = await self._run(facts.make_secret(unique_id()))
         self._checks = AsyncChecks(Cache(url, self._epoch, secret), self._run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from belaypin import Failure, Health, Status
@@ -74,22 +74,23 @@ def tiles(
     view: View, health: Health, history: list[Health], rows: list[tuple[str, Any]]
 ) -> Iterator[Tile]:
     """The figures of the whole store, or of one pipeline."""
+    samples = (*history, health)
+    gaps = sum(sample.value.gaps for _, sample in rows if sample is not None)
+    yield from _progress(view, health, samples, gaps)
+    yield from _upkeep(view, health, samples)
+
+
+def _progress(view: View, health: Health, samples: tuple[Health, ...], gaps: int) -> Iterator[Tile]:
     scope = {"pipeline": health.pipeline}
-
-    def trend(of: Any) -> Sparkline | None:
-        return sparkline([(sample.at, of(sample)) for sample in (*history, health)])
-
+    half = f"half of the streams: {span(health.lag_p50)}"
     yield Tile(
         "Worst lag",
         span(health.lag),
-        "nothing is covered"
-        if health.lag is None
-        else f"half of the streams: {span(health.lag_p50)}",
+        "nothing is covered" if health.lag is None else half,
         "calm",
         view.url("/coverage", **scope),
-        trend(lambda h: None if h.lag is None else h.lag.total_seconds()),
+        _trend(samples, lambda h: None if h.lag is None else h.lag.total_seconds()),
     )
-    gaps = sum(sample.value.gaps for _, sample in rows if sample is not None)
     yield Tile(
         "Gaps in coverage",
         number(gaps),
@@ -104,15 +105,20 @@ def tiles(
         f"{number(health.skipped)} items came again",
         "calm",
         view.url("/efficiency", **scope),
-        trend(lambda h: h.efficiency),
+        _trend(samples, lambda h: h.efficiency),
     )
+
+
+def _upkeep(view: View, health: Health, samples: tuple[Health, ...]) -> Iterator[Tile]:
+    scope = {"pipeline": health.pipeline}
+    ratio = health.compression_ratio
     yield Tile(
         "Recovery readiness",
         span(health.recovery),
         f"estimated, with {number(health.live_leases)} leases held",
         "calm",
         view.url("/recovery", **scope),
-        trend(lambda h: h.recovery.total_seconds()),
+        _trend(samples, lambda h: h.recovery.total_seconds()),
     )
     yield Tile(
         "Orphans",
@@ -120,18 +126,20 @@ def tiles(
         f"of {number(health.open_windows)} open windows",
         "warn" if health.orphans else "good",
         view.url("/recovery", **scope),
-        trend(lambda h: h.orphans),
+        _trend(samples, lambda h: h.orphans),
     )
     yield Tile(
         "Stored",
         size(health.stored_bytes),
-        "no ledger yet"
-        if health.compression_ratio is None
-        else f"ledger compressed {health.compression_ratio:.1f} to 1",
+        "no ledger yet" if ratio is None else f"ledger compressed {ratio:.1f} to 1",
         "calm",
         view.url("/storage", **scope),
-        trend(lambda h: h.stored_bytes),
+        _trend(samples, lambda h: h.stored_bytes),
     )
+
+
+def _trend(samples: tuple[Health, ...], of: Callable[[Health], float | None]) -> Sparkline | None:
+    return sparkline([(sample.at, of(sample)) for sample in samples])
 
 
 def concerns(

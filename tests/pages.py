@@ -44,7 +44,8 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 # What needs more packages than development has; `make integrations` has them.
 INTEGRATION_PAGES = sorted((DOCS / "how-to").glob("use-with-*.md"))
 
-NOT_RUN = {"json", "mermaid", "pycon", "toml"}  # pycon comes from docstrings, which run elsewhere
+# pycon comes from docstrings, which run elsewhere
+NOT_RUN = {"json", "mermaid", "pycon", "toml", "yaml"}
 SETUP = {"cd", "createdb", "git", "make", "pip", "psql", "sudo"}
 SLOW = {"demo"}  # commands of belaypin that are only checked to exist
 POSTGRES_URL = "postgresql:///app"

@@ -30,6 +30,7 @@ __all__ = [
     "asks_first",
     "item_of",
     "on_store",
+    "pages",
     "shows",
 ]
 
@@ -98,6 +99,15 @@ def on_store(access: Access) -> Callable[[Callable[..., Any]], Callable[..., Any
         return shows(opened)
 
     return decorate
+
+
+def pages(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a listing ``--limit`` and ``--after``."""
+    with_after = click.option("--after", metavar="NEXT", help="Go on where the last page ended.")
+    with_limit = click.option(
+        "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Rows at most."
+    )
+    return with_limit(with_after(function))
 
 
 def asks_first(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 import belaypin
-from belaypin.cli.call import KEY, Call, on_store
+from belaypin.cli.bulk import act_on
+from belaypin.cli.call import KEY, Call, Sure, asks_first, on_store
 from belaypin.cli.exits import NOT_SO
+from belaypin.cli.targets import Target, takes_target
 from belaypin.cli.text import path
+from belaypin.filters import Filter, Term
 
-__all__ = ["plan_command", "readmit_command", "recover_command"]
+__all__ = ["break_lease_command", "plan_command", "readmit_command", "recover_command"]
 
 
 @click.command("plan")
@@ -49,11 +54,45 @@ def recover_command(
 
 
 @click.command("readmit")
-@click.argument("key", type=KEY)
+@takes_target
 @on_store("write")
-def readmit_command(call: Call, store: belaypin.Store, key: belaypin.Key) -> int:
-    """Let an entity out of quarantine, its failures forgotten. Exit 1 if it is not known."""
-    done = store.readmit(key)
-    text = f"{path(key)} is {'readmitted' if done else 'not known'}."
-    call.show.record({"key": key, "readmitted": done}, text)
-    return 0 if done else NOT_SO
+@asks_first
+def readmit_command(
+    call: Call, store: belaypin.Store, *, target: Target, sure: Sure
+) -> int | None:
+    """Let an entity, or those that a FILTER picks, out of quarantine; its failures are forgotten.
+
+    The filter may be state:quarantined. Exit 1 if one is not known.
+    """
+
+    def act(key: belaypin.Key, *, dry_run: bool) -> str:
+        if not (store.status(key).status != "absent" if dry_run else store.readmit(key)):
+            raise belaypin.UsageError("it is not known.")
+        return f"{path(key)}: {'would be ' if dry_run else ''}readmitted"
+
+    return act_on(call, store, target, "readmit", act, sure)
+
+
+@click.command("break-lease")
+@click.argument("key", type=KEY)
+@click.option("--role", default="main", show_default=True)
+@click.option("--reason", required=True, help="Why, for the audit.")
+@on_store("write")
+@asks_first
+def break_lease_command(
+    call: Call, store: belaypin.Store, *, key: belaypin.Key, role: str, reason: str, sure: Sure
+) -> int | None:
+    """Take the lease of an entity from its holder at once.
+
+    The holder's next write fails and changes nothing; another worker goes on from the last commit.
+    """
+
+    def act(one: belaypin.Key, *, dry_run: bool) -> dict[str, Any]:
+        where = Filter((*Target(one).filter.terms, Term("role", ":", role)))
+        held = store.leases(where).rows
+        if not held:
+            raise belaypin.UsageError(f"nobody holds a lease of the role {role!r} on {path(one)}.")
+        token = held[0].token if dry_run else store.break_lease(one, role=role, reason=reason)
+        return {"owner": held[0].owner, "token": token}
+
+    return act_on(call, store, Target(key), "break the lease of", act, sure)

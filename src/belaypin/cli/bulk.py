@@ -52,6 +52,11 @@ def keys_of(store: belaypin.Store, target: Target) -> Iterator[belaypin.Key]:
             "of a pipeline: its name."
         )
     if target.key is not None:
+        if store.status(target.key).status == "absent":
+            raise belaypin.UsageError(
+                f"Nothing is stored at {path(target.key)}. If you meant a filter: it has fields, "
+                f"such as entity:user* or state:failed."
+            )
         yield target.key
         return
     rows = walk(store.streams if target.is_of_streams else store.entities, target.where)
@@ -59,10 +64,20 @@ def keys_of(store: belaypin.Store, target: Target) -> Iterator[belaypin.Key]:
 
 
 def act_on(
-    call: Call, store: belaypin.Store, target: Target, verb: str, act: Act, sure: Sure
+    call: Call,
+    store: belaypin.Store,
+    target: Target,
+    verb: str,
+    act: Act,
+    sure: Sure,
+    *,
+    keys: list[belaypin.Key] | None = None,
 ) -> int | None:
-    """Show, ask, do. One key that can't be done does not keep the others from it."""
-    keys = list(keys_of(store, target))
+    """Show, ask, do. One key that can't be done does not keep the others from it.
+
+    ``keys``: those that are meant, if they are not what the target picks.
+    """
+    keys = list(keys_of(store, target)) if keys is None else keys
     noun = "keys" if target.key is not None else "streams" if target.is_of_streams else "entities"
     count = str(target) if target.key is not None else f"{len(keys)} {noun} ({target})"
     tried = [_try(act, key, dry_run=True) for key in islice(keys, _SHOWN)]

@@ -29,7 +29,9 @@ def lag_command(
 
 @click.command("gaps")
 @takes_target
-@click.option("--since", type=TIME, help="Of one stream: from this time, not the first covered one.")
+@click.option(
+    "--since", type=TIME, help="Of one stream: from this time, not the first covered one."
+)
 @click.option("--until", type=TIME, help="Of one stream: to this time, not the last covered one.")
 @pages
 @on_store("read")

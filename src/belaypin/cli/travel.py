@@ -67,7 +67,9 @@ def reset_command(
 
 @click.command("rewind")
 @takes_target
-@click.option("--to", required=True, metavar="NAME|VERSION", help="A savepoint, or a state's version.")
+@click.option(
+    "--to", required=True, metavar="NAME|VERSION", help="A savepoint, or a state's version."
+)
 @_force
 @on_store("write")
 @asks_first

@@ -49,6 +49,10 @@ def either(*schemas: Schema) -> Schema:
     return {"anyOf": list(schemas)}
 
 
+def _by_name(of: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": of}
+
+
 def many(of: Schema) -> Schema:
     """Any number of them."""
     return {"type": "array", "items": of}
@@ -107,8 +111,9 @@ def _set_up() -> dict[str, Schema]:
 def _run() -> dict[str, Schema]:
     plan = record(belaypin.Plan)
     outcome = shape(result=TEXT, error=either(TEXT, NOTHING), step=record(belaypin.Step))
-    counts = {"type": "object", "additionalProperties": COUNT}
-    recovered = shape(ok=BOOLEAN, at=TIME, counts=counts, outcomes=many(outcome), left=plan)
+    recovered = shape(
+        ok=BOOLEAN, at=TIME, counts=_by_name(COUNT), outcomes=many(outcome), left=plan
+    )
     sums = {"items": COUNT, "items_per_s": NUMBER, "lag_s": either(NUMBER, NOTHING)}
     return {
         "run": record(belaypin.RunReport, **sums, exit_code=COUNT),
@@ -149,6 +154,7 @@ def _look() -> dict[str, Schema]:
         "savepoints": rows(record(belaypin.Savepoint)),
         "audit": rows(record(belaypin.AuditEntry)),
         "health": either(figures, rows(figures)),
+        "metrics": rows(shape(metric=TEXT, labels=_by_name(TEXT), value=NUMBER)),
         "storage": _closed(storage),
     }
 

@@ -87,6 +87,7 @@ CASES = [
     case("health --since 1d"),
     case("storage"),
     case("storage --pipeline social"),
+    case("metrics --worst 1"),
     case("retry social/user:1 --dry-run"),
     case("retry entity:user:1 state:waiting --yes"),
     case("skip social/user:2/posts --yes"),

@@ -64,6 +64,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "savepoints": "travel",
         "audit": "audit",
         "health": "health",
+        "metrics": "metrics",
         "storage": "storage",
     },
     "Mend": {

@@ -15,7 +15,7 @@ from belaypin.clock import monotonic_s
 from belaypin.pipeline.engines import Engine, WorkerDied
 from belaypin.pipeline.feed import Feed
 from belaypin.pipeline.report import Ended, Progress, RunReport
-from belaypin.pipeline.stopping import Stop
+from belaypin.pipeline.stopping import Stop, Stopped
 from belaypin.pipeline.tally import Outcome, StreamTally, Tally
 from belaypin.pipeline.worker import Crew, Task, work_on
 
@@ -31,6 +31,12 @@ _PROGRESS_S = 0.25
 _DEATHS = 25
 """So often in a row may workers die before the run gives up; an item that kills is put aside sooner."""
 _ERRORS = 20
+_STORE_AWAY_S = 30.0
+_OURS: dict[str, type[belaypin.BelaypinError]] = {
+    error.__name__: error
+    for error in (belaypin.UsageError, belaypin.MissingDriver, belaypin.SchemaTooNew)
+}
+"""What is to be mended before another run: raised, not reported."""
 
 
 class Run:
@@ -41,7 +47,6 @@ class Run:
         pipeline: Pipeline,
         store: belaypin.Store,
         engine: Engine,
-        feed: Feed,
         stop: Stop,
         *,
         task: Task | None,
@@ -49,7 +54,7 @@ class Run:
         progress: Callable[[Progress], Any] | None,
     ) -> None:
         self._engine = engine
-        self._feed = feed
+        self._feed: Feed | None = None
         self._stop = stop
         self._task = task
         self._grace_s = grace_s
@@ -62,15 +67,22 @@ class Run:
         self._held: deque[str] = deque()
         self._held_since_s: float | None = None
         self._began_s = monotonic_s()
+        self._store_ok_s = self._began_s
+        self._not_before_s = 0.0
         self._told_s = 0.0
         self._telling = threading.Lock()
         self._deaths = 0
-        self._done = self._failed = self._left = 0
+        self._done = self._failed = 0
         self._errors: list[tuple[str, str]] = []
         self._broken = False
 
-    def go(self) -> None:
-        """Work until all is done, or it is time to stop."""
+    def go(self, feed: Feed) -> None:
+        """Work until all of the feed is done, or it is time to stop. Counts entities anew."""
+        self._feed = feed
+        self._done = self._failed = 0
+        self._errors.clear()
+        self._held.clear()
+        self._held_since_s = None
         gave_up_s: float | None = None
         while True:
             if not self._is_ending():
@@ -78,7 +90,7 @@ class Run:
             elif gave_up_s is None:
                 gave_up_s = monotonic_s() + self._grace_s
                 self._engine.stop()
-            if not self._work and (self._is_ending() or not self._go_on_with_held()):
+            if not self._work and (self._is_ending() or not self._is_waiting()):
                 return
             if gave_up_s is not None and monotonic_s() > gave_up_s:
                 return
@@ -105,6 +117,11 @@ class Run:
         )
 
     @property
+    def is_broken(self) -> bool:
+        """Whether it can't go on: ``report`` says why."""
+        return self._broken
+
+    @property
     def is_abandoned(self) -> bool:
         """Whether workers did not come back in time."""
         return bool(self._work)
@@ -113,10 +130,23 @@ class Run:
 
     def _give_out(self) -> None:
         while len(self._work) < self._window and not self._is_ending():
-            batch = self._again.popleft() if self._again else self._feed.batch()
+            if monotonic_s() < self._not_before_s:
+                return
+            try:
+                batch = self._again.popleft() if self._again else self._ahead()
+            except belaypin.StoreUnavailable as error:
+                self._bear("StoreUnavailable", str(error))
+                return
             if not batch:
                 return
-            self._work[self._submit(batch)] = batch
+            try:
+                self._work[self._submit(batch)] = batch
+            except Stopped:  # the grace of a batch in our own thread is over
+                self._again.append(batch)
+                raise
+
+    def _ahead(self) -> Batch:
+        return () if self._feed is None else self._feed.batch()
 
     @property
     def _window(self) -> int:
@@ -131,7 +161,7 @@ class Run:
     def _work_here(self, text: bytes) -> bytes:
         assert self._crew is not None
         entities = msgspec.json.decode(text, type=list[str])
-        return self._crew.batch(entities, self._stop, self._count).encode()
+        return self._crew.batch(entities, self._stop, self.count).encode()
 
     def _take_back(self, future: Future[bytes], batch: Batch) -> None:
         try:
@@ -159,8 +189,28 @@ class Run:
         if outcome.left:
             self._again.append(tuple(outcome.left))
         self._held.extend(outcome.held)
-        if outcome.fatal is not None:
-            self._break(": ".join(outcome.fatal))
+        if outcome.fatal is None:
+            self._store_ok_s = monotonic_s()
+        else:
+            self._bear(*outcome.fatal)
+
+    def _bear(self, name: str, text: str) -> None:
+        """Wait for a database that went away; what waiting does not mend ends the run."""
+        if name in _OURS:
+            raise _OURS[name](text)
+        now_s = monotonic_s()
+        if name == "StoreUnavailable" and now_s - self._store_ok_s < _STORE_AWAY_S:
+            self._not_before_s = now_s + 1
+        else:
+            self._break(f"{name}: {text}")
+
+    def _is_waiting(self) -> bool:
+        """Whether there is more to come though nothing is at work: a while later, or now."""
+        pause_s = self._not_before_s - monotonic_s()
+        if pause_s > 0:
+            self._stop.wait(pause_s)
+            return True
+        return bool(self._again) or self._go_on_with_held()
 
     def _go_on_with_held(self) -> bool:
         """Whether entities that others hold are to be tried (again): until their leases had ended.
@@ -182,6 +232,10 @@ class Run:
 
     # --- how it stands ---------------------------------------------------------------------------
 
+    def note(self, entity: str, error: str) -> None:
+        """Add an error to the report."""
+        self._errors.append((entity, error))
+
     def _is_ending(self) -> bool:
         return self._broken or self._stop.is_set()
 
@@ -191,7 +245,7 @@ class Run:
 
     def _remaining(self) -> int | None:
         back = sum(map(len, self._again)) + sum(map(len, self._work.values()))
-        ahead = self._feed.remaining
+        ahead = 0 if self._feed is None else self._feed.remaining
         return None if ahead is None else back + ahead
 
     def _reason(self, remaining: int | None) -> Ended:
@@ -201,7 +255,8 @@ class Run:
             return "complete"
         return "stopped" if self._stop.is_asked else "deadline"
 
-    def _count(self, stream: str, counts: StreamTally) -> None:
+    def count(self, stream: str, counts: StreamTally) -> None:
+        """Add what was counted in this process."""
         self._tally.add(stream, counts)
         self._tell()
 

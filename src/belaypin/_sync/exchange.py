@@ -38,7 +38,8 @@ class Exchange(ABC):
         belong to no pipeline. Raises UsageError if there is no such pipeline, CorruptRecord if a
         state of it is damaged.
         """
-        from belaypin import __version__
+        from importlib.metadata import version
+
         from belaypin.exchange import FORMAT, Chain, End, Header
         from belaypin.programs import exchange
 
@@ -47,7 +48,7 @@ class Exchange(ABC):
             raise UsageError(f"There is no pipeline {Key(pipeline)} here: nothing to export.")
         at_us = self._run(_now(), write=False)
         chain = Chain()
-        yield chain.encode(Header(FORMAT, pipeline, unique_id(), __version__, at_us))
+        yield chain.encode(Header(FORMAT, pipeline, unique_id(), version("belaypin"), at_us))
         after = None
         while entities := self._run(exchange.batch(pipeline, after), write=False):
             for entity in entities:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,10 +21,13 @@ from belaypin.pipeline.visit import Visitor
 if TYPE_CHECKING:
     from belaypin.pipeline.definition import Pipeline
 
-__all__ = ["STOP", "Crew", "Task", "work_on"]
+__all__ = ["HEEDED", "STOP", "Crew", "Task", "close_crews", "work_on"]
 
 STOP = Stop()
 """Set when this process was told to stop: whatever is at work here leaves after the page in hand."""
+
+HEEDED: ContextVar[Stop] = ContextVar("HEEDED", default=STOP)
+"""What tasks heed here: STOP, or that of one run where several share a process."""
 
 Count = Callable[[str, StreamTally], None]
 
@@ -65,6 +69,10 @@ class Crew:
                 self._visit(entity, visitor, outcome, count)
         return outcome
 
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
     def _visit(self, entity: str, visitor: Visitor, outcome: Outcome, count: Count) -> None:
         pipeline, has_begun = self._pipeline, False
         try:
@@ -103,24 +111,32 @@ def work_on(task_text: bytes) -> bytes:
     """What an engine calls in its worker processes: a Task in, an Outcome out, both as JSON."""
     task = msgspec.json.decode(task_text, type=Task)
     tally = Tally()
-    stop = Stop(monotonic_s() + task.slice_s, parent=STOP)
+    stop = Stop(monotonic_s() + task.slice_s, parent=HEEDED.get())
     outcome = _crew(task).batch(task.entities, stop, tally.add)
     outcome.streams = tally.copy()
     return outcome.encode()
 
 
-_crews: dict[tuple[Reference, str, int], Crew] = {}
+_crews: dict[tuple[Stop, Reference, str, int], Crew] = {}
 _lock = threading.Lock()
 
 
 def _crew(task: Task) -> Crew:
     """That of this process; its store stays open for the tasks to come."""
-    key = task.reference, task.store, task.processes
+    key = HEEDED.get(), task.reference, task.store, task.processes
     with _lock:
         if key not in _crews:
             store = belaypin.open(task.store)
             _crews[key] = Crew(task.reference.load(), store, task.processes)
         return _crews[key]
+
+
+def close_crews(heeded: Stop) -> None:
+    """Close the stores of the tasks that heeded this stop: a process that goes on needs them no more."""
+    with _lock:
+        crews = [_crews.pop(key) for key in list(_crews) if key[0] is heeded]
+    for crew in crews:
+        crew.close()
 
 
 def _text(error: Exception) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -52,7 +54,7 @@ def save_about(tx: belaypin.Work, page: dict[str, Any], *, entity: str, kind: st
 
 @shop.source("orders", since=EPOCH, until=EPOCH + timedelta(days=2), at="at")
 def fetch(site: str, window: belaypin.Window, cursor: Any) -> tuple[list[dict[str, Any]], Any]:
-    note(f"{site} {cursor}")
+    note(f"{os.getpid()} {site} {cursor}")
     behave(site, cursor)
     start = cursor or 0
     orders = orders_of(site)
@@ -63,6 +65,10 @@ def fetch(site: str, window: belaypin.Window, cursor: Any) -> tuple[list[dict[st
 def insert(tx: belaypin.Work, order: dict[str, Any], *, entity: str) -> None:
     if BEHAVIOUR == "poison" and order["n"] == 13:
         raise ValueError("13 is unlucky")
+    if BEHAVIOUR == "segfault" and order["id"] == "site:1-13":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if BEHAVIOUR == "die" and order["n"] == 13 and once("died"):
+        os.kill(os.getpid(), signal.SIGKILL)
     tx.execute(sql("INSERT INTO orders VALUES (?, ?)", tx), (order["id"], entity))
 
 
@@ -78,6 +84,19 @@ def note(line: str) -> None:
             file.write(f"{line}\n")
 
 
+def once(what: str) -> bool:
+    """Whether this is the first time, of all processes."""
+    try:
+        Path(f"{os.environ['SHOP_NOTES']}.{what}").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
 def behave(site: str, cursor: Any) -> None:
+    if BEHAVIOUR in ("slow", "hang"):
+        time.sleep(0.02)
+    if BEHAVIOUR == "hang" and site == "site:1" and cursor == PAGE:
+        time.sleep(120)
     if BEHAVIOUR == "broken" and site == "site:2":
         raise ConnectionError("no route to site:2")

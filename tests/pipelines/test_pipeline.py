@@ -270,13 +270,13 @@ def test_a_deadline_ends_a_run_after_the_page_in_hand(sqlite_place: Place) -> No
 
     def fetch(site: str, window: belaypin.Window, cursor: Any) -> Any:
         if first.is_set():
-            threading.Event().wait(0.5)
+            threading.Event().wait(0.3)
         first.set()
         return page(items(site), cursor, size=1)
 
     pipeline.parts.clear()
     pipeline.source("orders", since=EPOCH, until=EPOCH + DAY, at="at")(fetch)
-    report = pipeline.run(engine="serial", deadline_s=0.2)
+    report = pipeline.run(engine="serial", deadline_s=2)
     assert (report.reason, report.exit_code, report.remaining) == ("deadline", 3, 3)
     ((rows, distinct),) = sqlite_place.look(COUNT)
     assert rows == distinct == report.items > 0

@@ -18,6 +18,7 @@ from belaypin.program import Program
 if TYPE_CHECKING:
     from belaypin.programs.roster import Order
     from belaypin.records.listing import (
+        Count,
         EntityRow,
         GapRow,
         ItemRow,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         Listing,
         OperationRow,
         OperationStatus,
+        Storage,
         StreamRow,
     )
 
@@ -117,8 +119,7 @@ class AsyncBrowsing(ABC):
         scope = roster.narrowed(asked, pipeline)
         if scope is None:
             return Listing()
-        with_released = any(term.text == "released" for term in asked.of("state"))
-        walk = listing.Leases(scope, with_released=with_released)
+        walk = listing.Leases.of(scope, asked)
         return await self._run(walks.page(walk, asked, limit, after), write=False)
 
     async def items(
@@ -175,6 +176,54 @@ class AsyncBrowsing(ABC):
             return Listing()
         walk = roster.Streams(scope, "key")
         return await self._run(listing.gaps(walk, asked, limit, after), write=False)
+
+    async def count(
+        self,
+        where: str | Filter = "",
+        kind: Listed = "streams",
+        *,
+        pipeline: str | None = None,
+        cap: int = 10_000,
+    ) -> Count:
+        """How many "streams", "entities" or "leases" a filter picks: a number up to ``cap``.
+
+        Its ``is_exact`` is False if there may be more: the cap was reached, or what one short read
+        may look at. ``str`` of it is then "10000+".
+        """
+        from belaypin.programs import listing, roster, walks
+        from belaypin.records.listing import Count
+
+        walk: walks.Walk
+        if kind == "streams":
+            asked = _asked(where, roster.STREAM_FIELDS, "Streams", pipeline, cap)
+        elif kind == "entities":
+            asked = _asked(where, roster.ENTITY_FIELDS, "Entities", pipeline, cap)
+        elif kind == "leases":
+            asked = _asked(where, listing.LEASE_FIELDS, "Leases", pipeline, cap)
+        else:
+            raise UsageError(f"kind is 'streams', 'entities' or 'leases', not {describe(kind)}.")
+        scope = roster.narrowed(asked, pipeline)
+        if scope is None:
+            return Count(0)
+        if kind == "leases":
+            walk = listing.Leases.of(scope, asked)
+        elif kind == "entities":
+            walk = roster.Entities(scope, "key")
+        else:
+            walk = roster.Streams(scope, "key")
+        return await self._run(walks.count(walk, asked, cap), write=False)
+
+    async def storage(self, *, pipeline: str | None = None) -> Storage:
+        """What the store takes up, kind by kind, or one pipeline of it.
+
+        It visits each row once, but no payload. What could be given back is
+        ``store.gc(dry_run=True)`` and ``store.compact(dry_run=True)``.
+        """
+        from belaypin.programs import storage
+
+        if pipeline is not None:
+            Key(pipeline)
+        return await self._run(storage.read(pipeline), write=False)
 
 
 def _asked(

@@ -32,7 +32,7 @@ from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.programs import facts
-from belaypin.programs.migrations import apply, epoch, pending
+from belaypin.programs.migrations import apply, check_tables, epoch, pending
 from belaypin.retry import Retry
 from belaypin.schema import KEPT_VERSIONS, Schema
 from belaypin.statements import refuse_transaction_control
@@ -208,18 +208,23 @@ class Store(
         """
         return self._evolution(pipeline, stream, schema).confirm(schema.version)
 
-    def _migrate(self, upto: int | None = None) -> None:
+    def _migrate(
+        self, upto: int | None = None, *, create: bool = True, read_only: bool = False
+    ) -> None:
         steps = migrations(self._backend.dialect)[:upto]
         missing = self._run(pending(steps), write=False)
+        check_tables(missing, steps, create=create, read_only=read_only)
         for step in missing:
             self._run(apply(step, steps, unique_id()))
         self._epoch = self._run(epoch(), write=False)
 
-    def _use_cache(self, url: str) -> None:
+    def _use_cache(self, url: str, *, read_only: bool = False) -> None:
         from belaypin._sync.checks import Checks
         from belaypin.cache import Cache
 
         secret = self._run(facts.secret(), write=False)
+        if secret is None and read_only:
+            return  # nobody has used a cache with this store yet, so there is nothing in it
         if secret is None:
             secret = self._run(facts.make_secret(unique_id()))
         self._checks = Checks(Cache(url, self._epoch, secret), self._run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from math import isnan
 from typing import Any, TypeVar
 
 import belaypin
@@ -99,4 +100,6 @@ def retry_after_s(error: BaseException) -> float | None:
         except (TypeError, ValueError):
             return None
         seconds = at.timestamp() - now_us() / 1_000_000
+    if isnan(seconds):
+        return None
     return min(max(seconds, 0.0), _LONGEST_S)

@@ -15,7 +15,7 @@ from belaypin.clock import monotonic_s
 from belaypin.pipeline.engines import Engine, WorkerDied
 from belaypin.pipeline.feed import Feed
 from belaypin.pipeline.report import Ended, Progress, RunReport
-from belaypin.pipeline.stopping import Stop
+from belaypin.pipeline.stopping import Stop, Stopped
 from belaypin.pipeline.tally import Outcome, StreamTally, Tally
 from belaypin.pipeline.worker import Crew, Task, work_on
 
@@ -31,6 +31,12 @@ _PROGRESS_S = 0.25
 _DEATHS = 25
 """So often in a row may workers die before the run gives up; an item that kills is put aside sooner."""
 _ERRORS = 20
+_STORE_AWAY_S = 30.0
+_OURS: dict[str, type[belaypin.BelaypinError]] = {
+    error.__name__: error
+    for error in (belaypin.UsageError, belaypin.MissingDriver, belaypin.SchemaTooNew)
+}
+"""What is to be mended before another run: raised, not reported."""
 
 
 class Run:
@@ -62,6 +68,8 @@ class Run:
         self._held: deque[str] = deque()
         self._held_since_s: float | None = None
         self._began_s = monotonic_s()
+        self._store_ok_s = self._began_s
+        self._not_before_s = 0.0
         self._told_s = 0.0
         self._telling = threading.Lock()
         self._deaths = 0
@@ -78,7 +86,7 @@ class Run:
             elif gave_up_s is None:
                 gave_up_s = monotonic_s() + self._grace_s
                 self._engine.stop()
-            if not self._work and (self._is_ending() or not self._go_on_with_held()):
+            if not self._work and (self._is_ending() or not self._is_waiting()):
                 return
             if gave_up_s is not None and monotonic_s() > gave_up_s:
                 return
@@ -113,10 +121,20 @@ class Run:
 
     def _give_out(self) -> None:
         while len(self._work) < self._window and not self._is_ending():
-            batch = self._again.popleft() if self._again else self._feed.batch()
+            if monotonic_s() < self._not_before_s:
+                return
+            try:
+                batch = self._again.popleft() if self._again else self._feed.batch()
+            except belaypin.StoreUnavailable as error:
+                self._bear("StoreUnavailable", str(error))
+                return
             if not batch:
                 return
-            self._work[self._submit(batch)] = batch
+            try:
+                self._work[self._submit(batch)] = batch
+            except Stopped:  # the grace of a batch in our own thread is over
+                self._again.append(batch)
+                raise
 
     @property
     def _window(self) -> int:
@@ -159,8 +177,28 @@ class Run:
         if outcome.left:
             self._again.append(tuple(outcome.left))
         self._held.extend(outcome.held)
-        if outcome.fatal is not None:
-            self._break(": ".join(outcome.fatal))
+        if outcome.fatal is None:
+            self._store_ok_s = monotonic_s()
+        else:
+            self._bear(*outcome.fatal)
+
+    def _bear(self, name: str, text: str) -> None:
+        """Wait for a database that went away; what waiting does not mend ends the run."""
+        if name in _OURS:
+            raise _OURS[name](text)
+        now_s = monotonic_s()
+        if name == "StoreUnavailable" and now_s - self._store_ok_s < _STORE_AWAY_S:
+            self._not_before_s = now_s + 1
+        else:
+            self._break(f"{name}: {text}")
+
+    def _is_waiting(self) -> bool:
+        """Whether there is more to come though nothing is at work: a while later, or now."""
+        pause_s = self._not_before_s - monotonic_s()
+        if pause_s > 0:
+            self._stop.wait(pause_s)
+            return True
+        return bool(self._again) or self._go_on_with_held()
 
     def _go_on_with_held(self) -> bool:
         """Whether entities that others hold are to be tried (again): until their leases had ended.

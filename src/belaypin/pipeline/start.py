@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,14 +11,14 @@ import belaypin
 from belaypin.clock import monotonic_s
 from belaypin.fields import check_count, describe
 from belaypin.pipeline import awaiting
-from belaypin.pipeline.engines import Engine, engine_of
+from belaypin.pipeline.engines import Engine, Serial, engine_of
 from belaypin.pipeline.feed import Feed
 from belaypin.pipeline.parts import Source
 from belaypin.pipeline.reference import Reference
 from belaypin.pipeline.report import Progress, RunReport
 from belaypin.pipeline.running import Run
-from belaypin.pipeline.stopping import Stop, on_signals
-from belaypin.pipeline.worker import Task
+from belaypin.pipeline.stopping import Stop, Stopped, on_signals
+from belaypin.pipeline.worker import Task, refuse_while_loading
 
 if TYPE_CHECKING:
     from belaypin.pipeline.definition import Pipeline
@@ -41,31 +42,34 @@ class Options(NamedTuple):
 
 def start(pipeline: Pipeline, url: str, options: Options) -> RunReport:
     """Run the pipeline on the store at ``url``."""
+    refuse_while_loading(pipeline.name)
     pipeline.check()
     check_count("batch", options.batch, at_least=1)
     due_s = None if options.deadline_s is None else monotonic_s() + options.deadline_s
     stop = Stop(due_s, parent=options.stop)
-    with on_signals(stop), belaypin.open(url) as store:
-        set_up(pipeline, store)
-        engine = engine_of(options.engine)
-        is_abandoned = True
-        try:
-            task = None if engine.is_local else _task(pipeline, url, engine)
+    engine = engine_of(options.engine)
+    is_abandoned = True
+    try:
+        # What works in our own thread can only be interrupted there; others are left behind.
+        interrupt_s = options.grace_s if isinstance(engine, Serial) else None
+        with on_signals(stop, interrupt_s), belaypin.open(url) as store:
+            set_up(pipeline, store)
             run = Run(
                 pipeline,
                 store,
                 engine,
                 _feed(pipeline, store, engine, options),
                 stop,
-                task=task,
+                task=None if engine.is_local else _task(pipeline, url, engine),
                 grace_s=options.grace_s,
                 progress=options.progress,
             )
-            run.go()
+            with contextlib.suppress(Stopped):
+                run.go()
             is_abandoned = run.is_abandoned
-        finally:
-            engine.close(at_once=is_abandoned)
-        return run.report(_name(options.engine))
+            return run.report(_name(options.engine))
+    finally:
+        engine.close(at_once=is_abandoned)
 
 
 def set_up(pipeline: Pipeline, store: belaypin.Store) -> None:

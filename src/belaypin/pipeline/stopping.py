@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
 
 from belaypin.clock import monotonic_s
 
@@ -17,8 +16,8 @@ __all__ = ["Stop", "Stopped", "on_signals"]
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasattr(signal, name))
 
 
-class Stopped(BaseException):
-    """Leave the work in hand: somebody has asked to stop. Not an error of an entity."""
+class Stopped(KeyboardInterrupt):
+    """Leave the work in hand: it is time to stop. No error of an entity: a lease takes it as Ctrl-C."""
 
 
 class Stop:
@@ -65,34 +64,49 @@ class Stop:
 
 
 @contextlib.contextmanager
-def on_signals(stop: Stop) -> Iterator[list[int]]:
-    """The first SIGTERM or Ctrl-C asks to stop; the second one ends the process as ever.
+def on_signals(stop: Stop, interrupt_s: float | None = None) -> Iterator[None]:
+    """The first SIGTERM or Ctrl-C asks to stop; the second one ends the process at once.
 
-    Yields the signals that came. Outside the main thread signals are somebody else's.
+    After ``interrupt_s`` seconds Stopped is raised in this thread, wherever it is by then. Outside
+    the main thread signals are somebody else's to handle.
     """
-    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield came
+        yield
         return
-    before: dict[int, Any] = {}
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
-        if not stop.is_asked:
-            stop.set()
-            return
-        _end(number)
-
-    for number in SIGNALS:
-        before[number] = signal.signal(number, on_signal)
+    handler = _Handler(stop, interrupt_s)
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
-        yield came
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+        handler.timer.cancel()
+
+
+class _Handler:
+    def __init__(self, stop: Stop, interrupt_s: float | None) -> None:
+        self._stop = stop
+        self._interrupt_s = interrupt_s
+        self._is_over = False
+        self.timer = threading.Timer(interrupt_s or 0, self._interrupt)
+        self.timer.daemon = True
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if self._is_over:
+            self._is_over = False
+            raise Stopped
+        if self._stop.is_asked:
+            _end(number)
+        self._stop.set()
+        if self._interrupt_s is not None:
+            self.timer.start()
+
+    def _interrupt(self) -> None:
+        self._is_over = True
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
 def _end(number: int) -> None:
-    """End the process at once by its signal: nothing is lost, what is committed is durable."""
+    """End this process by its signal: nothing is lost, as what is committed is durable."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Visitor", "called"]
 
+_LISTED = 10_000
+
 
 def called(function: Function, *args: Any, **values: Any) -> Any:
     """Call a user's function, with what it asks for by name; an async one is awaited."""
@@ -38,6 +40,8 @@ class Visitor:
         self._paces = paces
         self._stop = stop
         self._count = count
+        self.failing: set[str] = set()
+        """Streams in which items failed."""
 
     def work(self, lease: belaypin.Lease) -> None:
         """Everything of the lease's entity. Raises Stopped if it is time to stop before the end."""
@@ -79,6 +83,23 @@ class Visitor:
             if self._stop.is_set():
                 raise Stopped
 
+    def note_lags(self, store: belaypin.Store, entity: str) -> None:
+        """Count how far behind the streams of an entity are now."""
+        for part in self._pipeline.parts:
+            if isinstance(part, Source):
+                lag = store.lag((self._pipeline.name, entity, part.stream))
+                if lag is not None:
+                    self._count(part.stream, StreamTally(lag_s=lag.total_seconds()))
+
+    def note_quarantined(self, store: belaypin.Store, entity: str, token: int) -> None:
+        """Count the items that were given up under the lease with this token."""
+        for stream in self.failing:
+            given_up = store.failures(
+                self._pipeline.name, entity, stream, status="quarantined", limit=_LISTED
+            )
+            count = sum(failure.token == token for failure in given_up)
+            self._count(stream, StreamTally(quarantined=count))
+
     def commit(
         self,
         page: belaypin.Page | belaypin.Batch,
@@ -97,6 +118,8 @@ class Visitor:
             if is_final or not source.retry.covers(error):
                 raise
             counts = _commit(page, source, handler, lease, is_careful=True)
+        if counts.failed:
+            self.failing.add(source.stream)
         self._count(source.stream, counts)
 
     def _fetching(

@@ -12,7 +12,6 @@ import msgspec
 import belaypin
 from belaypin.clock import monotonic_s
 from belaypin.pipeline.pace import Pace
-from belaypin.pipeline.parts import Source
 from belaypin.pipeline.reference import Reference
 from belaypin.pipeline.stopping import Stop, Stopped
 from belaypin.pipeline.tally import Outcome, StreamTally, Tally
@@ -21,7 +20,7 @@ from belaypin.pipeline.visit import Visitor
 if TYPE_CHECKING:
     from belaypin.pipeline.definition import Pipeline
 
-__all__ = ["HEEDED", "STOP", "Crew", "Task", "close_crews", "work_on"]
+__all__ = ["HEEDED", "STOP", "Crew", "Task", "close_crews", "refuse_while_loading", "work_on"]
 
 STOP = Stop()
 """Set when this process was told to stop: whatever is at work here leaves after the page in hand."""
@@ -61,35 +60,35 @@ class Crew:
     def batch(self, entities: Iterable[str], stop: Stop, count: Count) -> Outcome:
         """Visit each entity, unless it is time to stop."""
         outcome = Outcome()
-        visitor = Visitor(self._pipeline, self._paces, stop, count)
         for entity in entities:
             if stop.is_set() or outcome.fatal:
                 outcome.left.append(entity)
             else:
-                self._visit(entity, visitor, outcome, count)
+                self._visit(entity, Visitor(self._pipeline, self._paces, stop, count), outcome)
         return outcome
 
     def close(self) -> None:
         """Close the store."""
         self._store.close()
 
-    def _visit(self, entity: str, visitor: Visitor, outcome: Outcome, count: Count) -> None:
-        pipeline, has_begun = self._pipeline, False
+    def _visit(self, entity: str, visitor: Visitor, outcome: Outcome) -> None:
+        pipeline, token = self._pipeline, 0
         try:
             with self._store.lease(
                 pipeline.name, entity, ttl_s=pipeline.ttl_s, retry=pipeline.retry
             ) as lease:
-                has_begun = True
+                token = lease.token
                 visitor.work(lease)
+            visitor.note_lags(self._store, entity)
         except Stopped:
             outcome.left.append(entity)
         except (belaypin.StoreBusy, belaypin.Fenced):
             outcome.held.append(entity)
         except _FATAL as error:
             outcome.left.append(entity)
-            outcome.fatal = type(error).__name__, _text(error)
+            outcome.fatal = _fatal(error)
         except Exception as error:  # noqa: BLE001 -- the lease has stored it, with its next try
-            if isinstance(error, belaypin.LeaseHeld) and not has_begun:
+            if isinstance(error, belaypin.LeaseHeld) and not token:
                 outcome.held.append(entity)
                 return
             outcome.failed += 1
@@ -97,28 +96,36 @@ class Crew:
                 outcome.errors.append((entity, f"{type(error).__name__}: {_text(error)}"))
         else:
             outcome.done += 1
-            self._note_lags(entity, count)
-
-    def _note_lags(self, entity: str, count: Count) -> None:
-        for part in self._pipeline.parts:
-            if isinstance(part, Source):
-                lag = self._store.lag((self._pipeline.name, entity, part.stream))
-                if lag is not None:
-                    count(part.stream, StreamTally(lag_s=lag.total_seconds()))
+        if visitor.failing and not outcome.fatal:
+            visitor.note_quarantined(self._store, entity, token)
 
 
 def work_on(task_text: bytes) -> bytes:
     """What an engine calls in its worker processes: a Task in, an Outcome out, both as JSON."""
     task = msgspec.json.decode(task_text, type=Task)
+    try:
+        crew = _crew(task)
+    except Exception as error:  # noqa: BLE001 -- the runner reports it
+        return Outcome(left=list(task.entities), fatal=_fatal(error)).encode()
     tally = Tally()
     stop = Stop(monotonic_s() + task.slice_s, parent=HEEDED.get())
-    outcome = _crew(task).batch(task.entities, stop, tally.add)
+    outcome = crew.batch(task.entities, stop, tally.add)
     outcome.streams = tally.copy()
     return outcome.encode()
 
 
+def refuse_while_loading(pipeline: str) -> None:
+    """Raise UsageError if a worker is importing the pipeline only to work for it."""
+    if getattr(_loading, "is_so", False):
+        raise belaypin.UsageError(
+            f"The module of the pipeline {pipeline!r} calls run() as it is imported, and each worker "
+            f'process imports it: put that call under `if __name__ == "__main__":`.'
+        )
+
+
 _crews: dict[tuple[Stop, Reference, str, int], Crew] = {}
 _lock = threading.Lock()
+_loading = threading.local()
 
 
 def _crew(task: Task) -> Crew:
@@ -126,8 +133,13 @@ def _crew(task: Task) -> Crew:
     key = HEEDED.get(), task.reference, task.store, task.processes
     with _lock:
         if key not in _crews:
-            store = belaypin.open(task.store)
-            _crews[key] = Crew(task.reference.load(), store, task.processes)
+            _loading.is_so = True
+            try:
+                pipeline = task.reference.load()
+            finally:
+                _loading.is_so = False
+            pipeline.check()
+            _crews[key] = Crew(pipeline, belaypin.open(task.store), task.processes)
         return _crews[key]
 
 
@@ -137,6 +149,10 @@ def close_crews(heeded: Stop) -> None:
         crews = [_crews.pop(key) for key in list(_crews) if key[0] is heeded]
     for crew in crews:
         crew.close()
+
+
+def _fatal(error: Exception) -> tuple[str, str]:
+    return type(error).__name__, _text(error)
 
 
 def _text(error: Exception) -> str:

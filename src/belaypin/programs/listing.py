@@ -47,6 +47,11 @@ class Leases:
         self._with_released = with_released
         self._known: dict[int, Found] = {}
 
+    @classmethod
+    def of(cls, scope: Scope, where: Filter) -> Leases:
+        """Those that a filter may pick: released ones only if it asks for them."""
+        return cls(scope, with_released=any(t.text == "released" for t in where.of("state")))
+
     def step(self, after: Place | None, count: int) -> Program[list[Candidate]]:
         names = ("at_pipeline", "at_entity", "at_role")
         at = dict(zip(names, after or ("", "", ""), strict=False))

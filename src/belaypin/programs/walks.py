@@ -17,9 +17,9 @@ from belaypin.errors import UsageError
 from belaypin.fields import describe
 from belaypin.filters import Filter, Values
 from belaypin.program import Program
-from belaypin.records.listing import Listing, Row
+from belaypin.records.listing import Count, Listing, Row
 
-__all__ = ["BUDGET", "Candidate", "Found", "Place", "Walk", "page", "place_of", "text_of"]
+__all__ = ["BUDGET", "Candidate", "Found", "Place", "Walk", "count", "page", "place_of", "text_of"]
 
 R = TypeVar("R", bound=Row)
 
@@ -78,6 +78,26 @@ def page(walk: Walk, where: Filter, limit: int, after: str | None) -> Program[Li
         if left <= 0:
             return Listing(tuple(found), text_of(place, walk.name))
         count = _MOST_TOGETHER
+
+
+def count(walk: Walk, where: Filter, cap: int) -> Program[Count]:
+    """How many the filter picks, up to ``cap`` of them."""
+    total, left, place, together = 0, max(BUDGET, cap), None, _MOST_TOGETHER
+    while True:
+        candidates = yield from walk.step(place, min(together, left))
+        if where:
+            known = (yield from walk.learn(candidates)) if candidates else {}
+            total += sum(where.matches(each.values) for each in known.values())
+        else:
+            total += len(candidates)
+        left -= len(candidates)
+        if total >= cap:
+            return Count(cap, is_exact=False)
+        if len(candidates) < together and left > 0:
+            return Count(total)
+        if left <= 0:
+            return Count(total, is_exact=False)
+        place = candidates[-1].place
 
 
 def text_of(place: Place | None, name: str) -> str:

@@ -13,6 +13,7 @@ from belaypin.keys import Key
 from belaypin.records.status import StatusWord
 
 __all__ = [
+    "Count",
     "EntityRow",
     "GapRow",
     "ItemRow",
@@ -185,6 +186,27 @@ class Listing(msgspec.Struct, Generic[R], frozen=True):
     def as_dict(self) -> dict[str, Any]:
         """The rows as JSON-able values, and ``next``."""
         return {"rows": [row.as_dict() for row in self.rows], "next": self.next}
+
+
+class Count(int):
+    """How many rows a filter picks; ``is_exact`` is False if there may be more than that.
+
+    Counting stops at the cap that was asked for, or at what one short read may look at.
+
+    >>> Count(3, is_exact=False), str(Count(3, is_exact=False))
+    (3, '3+')
+    """
+
+    is_exact: bool
+
+    def __new__(cls, value: int, *, is_exact: bool = True) -> Count:
+        made = super().__new__(cls, value)
+        made.is_exact = is_exact
+        return made
+
+    def __str__(self) -> str:
+        """Return the number, with a plus if there may be more."""
+        return f"{int(self)}" + "+" * (not self.is_exact)
 
 
 class Stored(Row, frozen=True, kw_only=True):

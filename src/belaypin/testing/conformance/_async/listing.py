@@ -224,3 +224,36 @@ async def check_listings_write_nothing_and_refuse_what_is_none(place: AsyncPlace
         await store.entities("stream:posts")
     with refused(place, UsageError):
         await store.operations(status="odd")  # type: ignore[arg-type]
+
+
+async def check_rows_are_counted_up_to_a_cap(place: AsyncPlace) -> None:
+    store = await _filled(place)
+    assert await store.count("") == 10
+    assert await store.count("", "entities") == 7
+    assert await store.count("stream:tags", pipeline="shop") == 3
+    assert await store.count("state:live", "leases") == 0
+    assert (await store.count("")).is_exact
+    capped = await store.count("", cap=4)
+    assert (capped, capped.is_exact, str(capped)) == (4, False, "4+")
+    assert await store.count("pipeline:a pipeline:b") == 0
+    with raises(UsageError, "kind"):
+        await store.count("", "items")  # type: ignore[arg-type]
+
+
+async def check_storage_is_told_kind_by_kind(place: AsyncPlace) -> None:
+    store = await _filled(place)
+    await store.save(("shop", "a"), {"pages": 3})
+    whole = await store.storage()
+    kinds = {kind.kind: kind for kind in whole.kinds}
+    health = await store.health()
+    assert kinds["keys"].rows == health.keys
+    assert kinds["keys"].bytes == health.state_bytes > 0
+    ledger = (kinds["ledger"].rows, kinds["ledger"].bytes, kinds["ledger"].raw_bytes)
+    assert ledger == (health.segments, health.ledger_bytes, health.ledger_raw_bytes)
+    assert kinds["coverage"].rows == 11
+    assert whole.database_bytes > whole.bytes > 0
+    part = await store.storage(pipeline="other")
+    assert {kind.kind: kind.rows for kind in part.kinds}["coverage"] == 1
+    told = whole.as_dict()
+    assert told["rows"] == whole.rows
+    assert any(kind["ratio"] for kind in told["kinds"])

@@ -225,3 +225,36 @@ def check_listings_write_nothing_and_refuse_what_is_none(place: Place) -> None:
         store.entities("stream:posts")
     with refused(place, UsageError):
         store.operations(status="odd")  # type: ignore[arg-type]
+
+
+def check_rows_are_counted_up_to_a_cap(place: Place) -> None:
+    store = _filled(place)
+    assert store.count("") == 10
+    assert store.count("", "entities") == 7
+    assert store.count("stream:tags", pipeline="shop") == 3
+    assert store.count("state:live", "leases") == 0
+    assert store.count("").is_exact
+    capped = store.count("", cap=4)
+    assert (capped, capped.is_exact, str(capped)) == (4, False, "4+")
+    assert store.count("pipeline:a pipeline:b") == 0
+    with raises(UsageError, "kind"):
+        store.count("", "items")  # type: ignore[arg-type]
+
+
+def check_storage_is_told_kind_by_kind(place: Place) -> None:
+    store = _filled(place)
+    store.save(("shop", "a"), {"pages": 3})
+    whole = store.storage()
+    kinds = {kind.kind: kind for kind in whole.kinds}
+    health = store.health()
+    assert kinds["keys"].rows == health.keys
+    assert kinds["keys"].bytes == health.state_bytes > 0
+    ledger = (kinds["ledger"].rows, kinds["ledger"].bytes, kinds["ledger"].raw_bytes)
+    assert ledger == (health.segments, health.ledger_bytes, health.ledger_raw_bytes)
+    assert kinds["coverage"].rows == 11
+    assert whole.database_bytes > whole.bytes > 0
+    part = store.storage(pipeline="other")
+    assert {kind.kind: kind.rows for kind in part.kinds}["coverage"] == 1
+    told = whole.as_dict()
+    assert told["rows"] == whole.rows
+    assert any(kind["ratio"] for kind in told["kinds"])

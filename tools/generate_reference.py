@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: docstrings, signatures, errors, limits, commands.
+"""Write docs/reference from the code: docstrings, signatures, errors, limits, metrics, commands.
 
     python tools/generate_reference.py            # write what changed
     python tools/generate_reference.py --check    # change nothing; exit 1 with a diff if stale
@@ -28,7 +28,7 @@ if __name__ == "__main__":  # what is written must come from this tree, whatever
     sys.path[:0] = [str(Path(__file__).resolve().parent.parent / part) for part in ("src", "")]
 
 import belaypin
-from belaypin import errors
+from belaypin import errors, metrics
 from belaypin.cli import EXIT_CODES
 from belaypin.cli import main as cli
 from tools import cli_schemas
@@ -234,6 +234,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "cli.md": _cli_page(),
         FOLDER / "errors.md": _errors_page(),
         FOLDER / "limits.md": _limits_page(),
+        FOLDER / "metrics.md": _metrics_page(),
         FOLDER / "surface.txt": surface(),
         **{FOLDER / "json" / f"{name}.json": text for name, text in _schema_files()},
     }
@@ -397,6 +398,20 @@ def _limits_page() -> str:
         "Everything has a limit, and says so when it is met. Times lie in the years 1 to 9999, in "
         "microseconds. There is no limit on the items of a stream, or on the keys of a store.",
         "| what | limit | beyond it |\n|---|---|---|\n" + "\n".join(rows),
+    )
+
+
+def _metrics_page() -> str:
+    rows = []
+    for metric in (*metrics.OWN_METRICS, *metrics.METRICS):
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    return _page(
+        "Metrics",
+        "What [`belaypin.metrics`](../how-to/export-metrics.md) exports. Names and units are after "
+        "Prometheus's conventions; [Health, by formula](../explanation/health.md) has the formulas. "
+        "Figures that are not known, such as the lag of a pipeline that covers nothing, are left out.",
+        "| metric | kind | labels | |\n|---|---|---|---|\n" + "\n".join(rows),
     )
 
 

@@ -26,6 +26,7 @@ _SQL = Path(__file__).parent / "sql"
 _NAME = re.compile(r"^-- name: (\S+)$", re.MULTILINE)
 _COMMENT = re.compile(r"--[^\n]*")
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+_NUMBERED = re.compile(r"\$(\d+)")
 
 _MACROS: dict[Dialect, dict[str, str]] = {
     "sqlite": {
@@ -83,6 +84,7 @@ class Catalog:
         self.style = style
         self.pinned_clock = pinned_clock
         self._texts: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._typed_texts: dict[tuple[str, tuple[str, ...]], str] = {}
 
     def bind(self, statement: Statement) -> tuple[str, Any]:
         """The SQL text of ``statement`` and its parameters, as the driver wants them."""
@@ -94,7 +96,21 @@ class Catalog:
             params = {**params, "clock_us": self.pinned_clock()}
         if self.style in ("named", "pyformat"):
             return text[0], params
-        return text[0], tuple(params[name] for name in text[1])
+        values = tuple(params[name] for name in text[1])
+        if self.style == "numeric_dollar":
+            return self._typed(text[0], tuple(map(_type_of, values))), values
+        return text[0], values
+
+    def _typed(self, sql: str, types: tuple[str, ...]) -> str:
+        """Numbers and bytes say what they are, as psycopg says it for us; asyncpg asks the server.
+
+        Which would take a parameter that stands alone in a SELECT for text.
+        """
+        if (sql, types) not in self._typed_texts:
+            self._typed_texts[sql, types] = _NUMBERED.sub(
+                lambda m: m[0] + types[int(m[1]) - 1], sql
+            )
+        return self._typed_texts[sql, types]
 
     def _render(self, name: str) -> tuple[str, tuple[str, ...]]:
         sql = _texts(self.dialect)[name]
@@ -109,6 +125,12 @@ class Catalog:
             return _PARAMETER.sub("?", sql), tuple(_PARAMETER.findall(sql))
         names = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
         return _PARAMETER.sub(lambda m: f"${names.index(m[1]) + 1}", sql), names
+
+
+def _type_of(value: SqlValue) -> str:
+    if isinstance(value, int):
+        return "::integer" if -(2**31) <= value < 2**31 else "::bigint"
+    return {float: "::double precision", bytes: "::bytea"}.get(type(value), "")
 
 
 @cache

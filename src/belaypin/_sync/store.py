@@ -152,8 +152,9 @@ class Store(
     def joined(self, connection: Any) -> Joined:
         """The store's reads and writes inside the open transaction of your own connection.
 
-        Takes a connection of sqlite3 or psycopg, or a connection or session of SQLAlchemy, in the
-        colour of this store (sync or async). Raises UsageError for anything else.
+        Takes a connection of sqlite3, aiosqlite, psycopg or asyncpg, a connection or session of
+        SQLAlchemy, or Django's ``connection``, in the colour of this store (sync or async). Raises
+        UsageError for anything else.
         """
         from belaypin._sync.joined import Joined
 

@@ -17,10 +17,13 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``lag`` is how far the head of the stream that is furthest behind (``lag_key``) lies behind the
     database's clock; of all streams, half lag at most ``lag_p50``, and so on. None: nothing is
-    covered. ``interrupted_windows`` were begun and nobody holds a lease on their entity;
-    ``abandoned_operations`` run by their status, but their time is over. ``recovery`` estimates
-    how long it would take, if every worker died now, until the work stands again where it stands.
-    Bytes are those of payloads, without the database's own. docs/explanation/health.md has each formula.
+    covered. ``gaps`` are holes in the coverage; ``failures`` items that wait for another try,
+    ``quarantined`` those that wait for a person, as do ``quarantined_entities``;
+    ``failed_entities`` ended their last run with an exception. ``interrupted_windows`` were begun
+    and nobody holds a lease on their entity; ``abandoned_operations`` run by their status, but
+    their time is over. ``recovery`` estimates how long it would take, if every worker died now,
+    until the work stands again where it stands. Bytes are those of payloads, without the
+    database's own. docs/explanation/health.md has each formula.
 
     >>> from datetime import UTC
     >>> at = datetime(2024, 1, 1, tzinfo=UTC)
@@ -43,6 +46,11 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lag_p50: timedelta | None = None
     lag_p90: timedelta | None = None
     lag_p99: timedelta | None = None
+    gaps: int = 0
+    failures: int = 0
+    quarantined: int = 0
+    failed_entities: int = 0
+    quarantined_entities: int = 0
     live_leases: int = 0
     open_windows: int = 0
     interrupted_windows: int = 0
@@ -98,6 +106,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             (
                 f"{self.keys} keys, {self.streams} streams, {self.items} items at {self.at}",
                 f"lag: {self.lag} ({self.lag_key}); half of the streams: {self.lag_p50} or less",
+                f"{self.gaps} gaps; {self.failures} items wait for another try, {self.quarantined} for "
+                f"a person; {self.failed_entities} entities failed, {self.quarantined_entities} are "
+                f"in quarantine",
                 f"efficiency: {'-' if efficiency is None else f'{efficiency:.1%}'}; {self.late} late",
                 f"orphans: {self.orphans} of {self.open_windows} windows and "
                 f"{self.running_operations + self.abandoned_operations} operations under way",

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import belaypin
@@ -22,6 +22,7 @@ from belaypin.pipeline.stopping import Stop
 from belaypin.pipeline.worker import HEEDED, STOP, close_crews
 
 try:
+    import dask.config
     import distributed
 except ModuleNotFoundError as error:
     if error.name not in ("dask", "distributed"):
@@ -32,8 +33,9 @@ except ModuleNotFoundError as error:
 
 __all__ = ["Dask", "make"]
 
-_CONNECT_S = 30
+_CONNECT_S = 10
 _CLOSE_S = 10
+_LOOK_S = 10
 
 
 def make(argument: str) -> Dask:
@@ -51,38 +53,20 @@ class Dask:
 
     is_local = False
 
-    def __init__(self, client: Any, cluster: Any = None) -> None:
+    def __init__(self, client: Any, own: _Own | None = None) -> None:
         threads = client.nthreads().values()
         self.slots = sum(threads)
         self.processes = len(threads)
         self._client = client
-        self._cluster = cluster
+        self._own = own
         self._run = unique_id()
-        self._seats = Seats("dask", [_Seat(client, self._run) for _ in range(self.slots)])
+        self._seats = Seats("dask", [_Seat(client, self._run, own) for _ in range(self.slots)])
 
     @classmethod
     def local(cls, workers: int) -> Dask:
         """That of a cluster of so many processes, which ends with the engine."""
-        try:
-            cluster: Any = distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address=None,
-                # The port of Dask's health checks: any that is free, as several may run.
-                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-                # belaypin keeps nothing in Dask's memory that it could move elsewhere.
-                memory_limit=None,
-                preload=[__name__],
-                silence_logs=logging.CRITICAL,
-            )
-        except RuntimeError as error:
-            raise belaypin.UsageError(
-                "The workers of Dask do not start. Each of them imports the program that runs: put "
-                'what it does under `if __name__ == "__main__":`, or run `belaypin run`.'
-            ) from error
-        return cls(distributed.Client(cluster, set_as_default=False), cluster)
+        own = _Own(workers)
+        return cls(distributed.Client(own.cluster, set_as_default=False), own)
 
     @classmethod
     def at(cls, address: str) -> Dask:
@@ -101,11 +85,6 @@ class Dask:
             ) from error
         return cls(client)
 
-    @property
-    def pids(self) -> list[int]:
-        """The process ids of the workers that are there now, on whatever machine."""
-        return sorted(self._client.run(os.getpid, on_error="ignore").values())
-
     def submit(self, call: Call, text: bytes) -> Future[bytes]:
         """Have the call made by the next worker that is free."""
         return self._seats.submit(call, text)
@@ -117,34 +96,79 @@ class Dask:
 
     def close(self, *, at_once: bool) -> None:
         """End the workers that are ours, ``at_once`` by SIGKILL; leave no store open in others."""
-        if at_once:
-            self._kill()
-        else:
+        if not at_once:
             self._tell(_forget)
+        elif self._own is not None:
+            self._own.kill()
         self._seats.close(at_once=at_once)
         self._client.close(timeout=_CLOSE_S)
-        if self._cluster is not None:
-            self._cluster.close(timeout=_CLOSE_S)
+        if self._own is not None:
+            self._own.close()
 
     def _tell(self, what: Any) -> None:
         # Whoever does not hear it, hears of it when his slice of time is over.
         with suppress(OSError, TimeoutError, RuntimeError):
             self._client.run(what, self._run, on_error="ignore")
 
-    def _kill(self) -> None:
-        for nanny in self._cluster.workers.values() if self._cluster is not None else ():
+
+class _Own:
+    """A cluster of so many processes of this machine, heard on its loopback interface alone."""
+
+    def __init__(self, workers: int) -> None:
+        with ExitStack() as stack:
+            # Dask gives a worker up that happens to be absent so long after it has died once: one that
+            # died again, say, and is being started. Its nanny starts it as often as it takes.
+            stack.enter_context(
+                dask.config.set({"distributed.deploy.lost-worker-timeout": "1000d"})
+            )
+            self.cluster: Any = stack.enter_context(_begun(workers))
+            self._until_closed = stack.pop_all()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether there are workers, or will be again."""
+        return any(nanny.status.name == "running" for nanny in self.cluster.workers.values())
+
+    def close(self) -> None:
+        self._until_closed.close()
+
+    def kill(self) -> None:
+        for nanny in list(self.cluster.workers.values()):
             nanny.close_gracefully()  # that is: it does not start another one
             if nanny.pid is not None:
                 with suppress(ProcessLookupError):
                     os.kill(nanny.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
+def _begun(workers: int) -> Any:
+    try:
+        return distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            # The port of Dask's health checks: any that is free, as several may run.
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+            # belaypin keeps nothing in Dask's memory that it could move elsewhere.
+            memory_limit=None,
+            preload=[__name__],
+            silence_logs=logging.CRITICAL,
+        )
+    except RuntimeError as error:
+        raise belaypin.UsageError(
+            "The workers of Dask do not start. Each of them imports the program that runs: put "
+            'what it does under `if __name__ == "__main__":`, or run `belaypin run`.'
+        ) from error
+
+
 class _Seat:
     """A slot anywhere in the cluster: Dask knows best where."""
 
-    def __init__(self, client: Any, run: str) -> None:
+    def __init__(self, client: Any, run: str, own: _Own | None) -> None:
         self._client = client
         self._run = run
+        self._own = own
 
     def begin(self) -> None:
         """Dask looks after its workers."""
@@ -153,15 +177,24 @@ class _Seat:
         try:
             # Dask gives it to another worker if one dies at it, and gives up at the fourth.
             future = self._client.submit(_work, self._run, call, text, pure=False)
-            result: bytes = future.result()
+            return self._result(future)
         except distributed.KilledWorker as death:
             raise WorkerDied(str(death)) from death
         except (OSError, distributed.CancelledError) as error:
             raise ConnectionError(f"The Dask scheduler went away: {error}") from error
-        return result
 
     def end(self) -> None:
         """Dask looks after its workers."""
+
+    def _result(self, future: Any) -> bytes:
+        while True:
+            try:
+                result: bytes = future.result(timeout=_LOOK_S)
+            except TimeoutError:
+                if self._own is not None and not self._own.is_alive:
+                    raise ConnectionError("the workers ended, and can't be started again") from None
+            else:
+                return result
 
 
 # --- in the workers -----------------------------------------------------------------------------

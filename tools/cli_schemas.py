@@ -124,6 +124,11 @@ def _look() -> dict[str, Schema]:
         "health": either(
             record(belaypin.Health, **health), rows(record(belaypin.Health, **health))
         ),
+        "metrics": rows(
+            shape(
+                metric=TEXT, labels={"type": "object", "additionalProperties": TEXT}, value=NUMBER
+            )
+        ),
         "audit": rows(record(belaypin.AuditEntry)),
         "savepoints": rows(record(belaypin.Savepoint)),
     }

@@ -60,6 +60,7 @@ CASES = [
     case("plan --verify --pipeline social"),
     case("health --record"),
     case("health --since 1d"),
+    case("metrics --worst 1"),
     case("audit"),
     case("savepoints social"),
     case("recover --dry-run"),

@@ -53,6 +53,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "failures": "failures",
         "plan": "recovery",
         "health": "health",
+        "metrics": "metrics",
         "audit": "audit",
         "savepoints": "travel",
     },

@@ -42,7 +42,6 @@ class TestRay(EngineContract):
         try:
             report = shop.run(sqlite_place.url, engine="ray")
             assert (report.reason, report.entities_done) == ("complete", SITES), report
-            assert len(notes.pids) == 2
             assert ray.is_initialized()
         finally:
             ray.shutdown()

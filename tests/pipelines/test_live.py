@@ -65,7 +65,7 @@ class Listeners:
             "CHAT_HTTP": chat.urls["http"],
             "CHAT_LIVE": chat.urls["live"],
         }
-        self._url = place.url
+        self._place = place
         self.kills = 0
         self._process = self._begun()
 
@@ -76,15 +76,23 @@ class Listeners:
         self._process = self._begun()
 
     def stop(self) -> tuple[int, str]:
-        """SIGTERM: the exit code, and what was printed."""
+        """SIGTERM, once it listens: the exit code, and what was printed."""
+        until = time.monotonic() + 60
+        while not self._listens() and time.monotonic() < until:
+            time.sleep(0.1)
         self._process.send_signal(signal.SIGTERM)
         printed, errors = self._process.communicate(timeout=60)
         assert not errors, errors
         return self._process.returncode, printed
 
+    def _listens(self) -> bool:
+        leases = "SELECT owner FROM belaypin_lease WHERE role = 'live' AND expires_us > 0"
+        owners = [row[0] for row in looked(self._place, leases)]
+        return any(f"/pid-{self._process.pid}/" in owner for owner in owners)
+
     def _begun(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "examples/live_and_backfill.py", self._url],
+            [sys.executable, "examples/live_and_backfill.py", self._place.url],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -124,8 +132,12 @@ def survive(place: Place, chat: Chat, chance: random.Random, kills: int) -> tupl
 
 
 def found(place: Place) -> list[int]:
+    return [row[0] for row in looked(place, IDS)]
+
+
+def looked(place: Place, query: str) -> list[tuple[Any, ...]]:
     try:
-        return [row[0] for row in place.look(IDS)]
+        return place.look(query)
     except Exception:  # noqa: BLE001 -- no table yet, or the file is locked
         return []
 

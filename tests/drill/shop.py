@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ import psycopg
 import belaypin
 
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
-SITES, ORDERS, PAGE = 3, 40, 8
+SITES, ORDERS, PAGE = 2, 24, 6
 
 shop = belaypin.Pipeline("shop")
 doubling = belaypin.Pipeline("doubling")
@@ -68,7 +69,8 @@ WHEN: Any = {"since": EPOCH, "until": EPOCH + timedelta(days=1), "at": "at"}
 
 @shop.source("orders", since="9000d", at="at")
 def fetch(site: str, window: belaypin.Window, cursor: Any) -> Any:
-    print("fetching", site)  # what user's code prints is not taken for commits
+    sys.stdout.write(f"fetching {site}\n")  # what it prints is not taken for a commit
+    sys.stdout.flush()
     return page(site, cursor)
 
 

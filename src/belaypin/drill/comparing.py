@@ -37,15 +37,15 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def differences(
-    expected: Picture, found: Picture, found_url: str, slack_us: int
+    expected: Picture, found: Picture, urls: tuple[str, str], slack_us: int
 ) -> list[Difference]:
-    """How ``found`` differs from ``expected``.
+    """How ``found`` differs from ``expected``; ``urls`` are those of the two databases.
 
     ``slack_us``: time that went by between the two runs. By so much windows of a given length lie
     later in the second, which is no difference.
     """
     return [
-        *_tables(expected, found, found_url),
+        *_tables(expected, found, urls),
         *_ledgers(expected, found),
         *_coverage(expected, found, slack_us),
         *_put_aside(expected, found),
@@ -65,7 +65,7 @@ def volatile(first: str, second: str, unequal: list[Difference]) -> list[str]:
     return found
 
 
-def _tables(expected: Picture, found: Picture, url: str) -> Iterator[Difference]:
+def _tables(expected: Picture, found: Picture, urls: tuple[str, str]) -> Iterator[Difference]:
     for name in sorted(expected.tables.keys() | found.tables.keys()):
         ours = expected.tables.get(name)
         theirs = found.tables.get(name)
@@ -74,13 +74,14 @@ def _tables(expected: Picture, found: Picture, url: str) -> Iterator[Difference]
         if wanted == there and (ours is None) == (theirs is None):
             continue
         lost, extra = wanted - there, there - wanted
-        examples = _rows(url, name, theirs.columns, extra) if theirs else []
+        missing = _rows(urls[0], name, ours.columns, lost) if ours else []
+        surplus = _rows(urls[1], name, theirs.columns, extra) if theirs else []
         yield Difference(
             kind="table",
             where=name,
             lost=lost.total(),
             doubled=extra.total(),
-            examples=tuple(f"too many: {row}" for row in examples),
+            examples=(*(f"lost: {r}" for r in missing), *(f"too many: {r}" for r in surplus)),
         )
 
 

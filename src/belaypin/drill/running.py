@@ -112,6 +112,7 @@ class _Drill:
         self._watcher = watcher
         self._seed = seed
         self._began_s = monotonic_s()
+        self._first = ""
         self._url = ""
         self._differences: list[Difference] = []
         self._damaged = 0
@@ -122,19 +123,18 @@ class _Drill:
         _free_leases(self._scratch.base)
         self._watcher("Running undisturbed, twice", 0, self._options.kills)
         began_s = monotonic_s()
-        with self._copy() as first, self._copy() as second:
+        with self._copy() as first:
+            self._first = first
             commits = self._undisturbed(first)
             undisturbed_s = monotonic_s() - began_s
-            self._undisturbed(second)
             self._expected = self._picture(first)
-            self._check(first, second)
-        if not commits:
-            raise CannotDrill(
-                f"A run of {self._pipeline} on this copy has nothing to do, so there is nothing to "
-                f"kill it over. Drill on an empty store (--empty), or when there is new data."
-            )
-        report = self._kill()
-        return self._outcome(report, commits, undisturbed_s)
+            self._agree()
+            if not commits:
+                raise CannotDrill(
+                    f"A run of {self._pipeline} on this copy has nothing to do, so there is nothing "
+                    f"to kill it over. Drill on an empty store (--empty), or when there is new data."
+                )
+            return self._outcome(self._kill(), commits, undisturbed_s)
 
     @contextmanager
     def _copy(self) -> Iterator[str]:
@@ -165,15 +165,14 @@ class _Drill:
     def _picture(self, url: str) -> Picture:
         return take(url, self._pipeline, self._options.ignore)
 
-    def _slack_us(self) -> int:
-        return round((monotonic_s() - self._began_s) * 1_000_000) + _SLACK_US
-
-    def _check(self, first: str, second: str) -> None:
+    def _agree(self) -> None:
         """Refuse to judge by runs that differ without being killed."""
-        unequal = differences(self._expected, self._picture(second), second, self._slack_us())
+        with self._copy() as second:
+            self._undisturbed(second)
+            unequal = self._differences_of(second)
+            columns = volatile(self._first, second, unequal)
         if not unequal:
             return
-        columns = volatile(first, second, unequal)
         told = "\n".join(map(str, unequal[:_SHOWN]))
         advice = "The source must return the same to every run."
         if columns:
@@ -184,6 +183,12 @@ class _Drill:
             f"Two runs of {self._pipeline} that nobody disturbed differ, so nothing can be said of "
             f"one under kills. {advice}\n{told}"
         )
+
+    def _differences_of(self, url: str) -> list[Difference]:
+        """How a database differs from that of the undisturbed run."""
+        passed_us = round((monotonic_s() - self._began_s) * 1_000_000)
+        urls = (self._first, url)
+        return differences(self._expected, self._picture(url), urls, passed_us + _SLACK_US)
 
     def _kill(self) -> Report:
         kills = self._options.kills
@@ -208,10 +213,11 @@ class _Drill:
         return [self._script(self._url)]
 
     def _verify(self) -> Verdict:
-        found = differences(self._expected, self._picture(self._url), self._url, self._slack_us())
+        found = self._differences_of(self._url)
         self._differences += found
         with belaypin.open(self._url) as store:
-            self._damaged += len(store.verify(pipeline=self._pipeline).findings)
+            findings = store.verify(pipeline=self._pipeline).findings
+        self._damaged += sum(finding.severity == "error" for finding in findings)
         self._scratch.drop(self._url)
         return Verdict(sum(each.lost for each in found), sum(each.doubled for each in found))
 

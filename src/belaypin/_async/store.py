@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio  # sync: drop
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,9 +23,10 @@ from belaypin._async.records import AsyncRecords, KeyLike
 from belaypin._async.recovery import AsyncRecovery
 from belaypin._async.retention import AsyncHousekeeping
 from belaypin._async.travel import AsyncTravel
+from belaypin._async.work import AsyncBlock
 from belaypin._async.writers import AsyncWriters
 from belaypin.backends.base import AsyncBackend, AsyncTransaction, Params, Result
-from belaypin.catalog import migrations
+from belaypin.catalog import Dialect, migrations
 from belaypin.clock import unique_id
 from belaypin.errors import UsageError
 from belaypin.fields import check_count, describe
@@ -87,6 +89,11 @@ class AsyncStore(
         self._writers = set()
         self._epoch = ""
         self._checks: AsyncChecks | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose SQL your own statements are in: ``"sqlite"`` or ``"postgres"``."""
+        return self._backend.dialect
 
     async def __aenter__(self) -> Self:
         return self
@@ -173,6 +180,16 @@ class AsyncStore(
         refuse_transaction_control(sql)
         async with self._open() as transaction:
             return await transaction.execute(sql, params)
+
+    def transaction(self, *, read_only: bool = False) -> AsyncBlock:
+        """One transaction for statements of your own: ``with store.transaction() as tx``.
+
+        It begins with the first statement and is committed when the block ends, or undone if that
+        raises. ``read_only``: for reading alone; every statement sees the database as it was at the
+        first one, and no writer is kept waiting. If the connection is lost while the block ends,
+        StoreUnavailable does not say whether it was committed: write what may be written twice.
+        """
+        return AsyncBlock(partial(self._open, write=not read_only))
 
     async def upcast_states(
         self,

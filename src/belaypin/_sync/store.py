@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,9 +23,10 @@ from belaypin._sync.records import KeyLike, Records
 from belaypin._sync.recovery import Recovery
 from belaypin._sync.retention import Housekeeping
 from belaypin._sync.travel import Travel
+from belaypin._sync.work import Block
 from belaypin._sync.writers import Writers
 from belaypin.backends.base import Backend, Params, Result, Transaction
-from belaypin.catalog import migrations
+from belaypin.catalog import Dialect, migrations
 from belaypin.clock import unique_id
 from belaypin.errors import UsageError
 from belaypin.fields import check_count, describe
@@ -87,6 +89,11 @@ class Store(
         self._writers = set()
         self._epoch = ""
         self._checks: Checks | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose SQL your own statements are in: ``"sqlite"`` or ``"postgres"``."""
+        return self._backend.dialect
 
     def __enter__(self) -> Self:
         return self
@@ -173,6 +180,16 @@ class Store(
         refuse_transaction_control(sql)
         with self._open() as transaction:
             return transaction.execute(sql, params)
+
+    def transaction(self, *, read_only: bool = False) -> Block:
+        """One transaction for statements of your own: ``with store.transaction() as tx``.
+
+        It begins with the first statement and is committed when the block ends, or undone if that
+        raises. ``read_only``: for reading alone; every statement sees the database as it was at the
+        first one, and no writer is kept waiting. If the connection is lost while the block ends,
+        StoreUnavailable does not say whether it was committed: write what may be written twice.
+        """
+        return Block(partial(self._open, write=not read_only))
 
     def upcast_states(
         self,

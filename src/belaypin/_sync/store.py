@@ -13,6 +13,7 @@ from belaypin._sync.audit import Audit
 from belaypin._sync.browsing import Browsing
 from belaypin._sync.checkup import Checkup
 from belaypin._sync.dictionaries import Dictionaries
+from belaypin._sync.drills import Drills
 from belaypin._sync.exchange import Exchange
 from belaypin._sync.failures import Failures
 from belaypin._sync.files import Files
@@ -66,6 +67,7 @@ class Store(
     Checkup,
     Exchange,
     Housekeeping,
+    Drills,
     Writers,
     Dictionaries,
     Files,

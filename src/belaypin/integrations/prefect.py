@@ -35,7 +35,8 @@ def cached(url: str, *, ignore: tuple[str, ...] = (), version: int = 0) -> Cache
 
     A task with the same inputs runs once: others, in any process, wait for it and take its result.
     ``ignore`` and ``version`` are as in ``Fingerprint``. The results lie where Prefect is told to
-    put them: pass ``result_storage=StoreStorage(url=url)`` for the same store.
+    put them: for the same store, save a ``StoreStorage`` once, ``StoreStorage(url=url).save("app")``,
+    and pass ``result_storage="belaypin-store/app"``.
     """
     return Fingerprint(ignore=ignore, version=version).configure(
         key_storage=StoreStorage(url=url),

@@ -73,6 +73,8 @@ async def test_bytes_are_kept(url: str) -> None:
     for content in (b"", bytes(range(256)), b"again"):
         storage.write_path("a/b", content=content)
         assert storage.read_path("a/b") == content
+    with pytest.raises(ValueError, match="Nothing"):
+        StoreStorage(url=url, kind="record").read_path("a/b")
     await storage.awrite_path("c", content=b"c")
     assert await storage.aread_path("c") == b"c"
 
@@ -134,6 +136,8 @@ def test_a_task_runs_once_for_each_input(prefect: None, url: str, tmp_path: Path
     assert len(outside.read_text().split()) == 2
     with belaypin.open(url) as store:
         assert [row.state for row in store.leases(pipeline="prefect")] == []
+        kinds = [row.key.stream for row in store.streams(pipeline="prefect")]
+        assert kinds == ["record", "result"] * 2
 
 
 def test_a_task_that_failed_runs_again(prefect: None, url: str) -> None:

@@ -39,7 +39,7 @@ def cached(url: str, *, ignore: tuple[str, ...] = (), version: int = 0) -> Cache
     and pass ``result_storage="belaypin-store/app"``.
     """
     return Fingerprint(ignore=ignore, version=version).configure(
-        key_storage=StoreStorage(url=url),
+        key_storage=StoreStorage(url=url, kind="record"),
         lock_manager=LeaseLocks(url),
         isolation_level=IsolationLevel.SERIALIZABLE,
     )
@@ -78,7 +78,7 @@ class Fingerprint(CachePolicy):
 
 
 class StoreStorage(WritableFileSystem):
-    """Prefect's records and results as states of a belaypin store, at ``("prefect", path)``.
+    """Prefect's results (or records) as states of a belaypin store, at ``("prefect", path, kind)``.
 
     The bytes are Prefect's, made by the serializer that the task has: pick "json" rather than
     Prefect's default if others can write to the store, as loading a pickle runs code.
@@ -89,17 +89,20 @@ class StoreStorage(WritableFileSystem):
 
     url: str
     """Where the store is."""
+    kind: str = "result"
+    """What is kept here: Prefect gives a result and its record the same path."""
 
     def read_path(self, path: str, **_: Any) -> bytes:
         """What was written to the path; ValueError if nothing was, as Prefect expects."""
-        checkpoint = _store(self.url).load((PIPELINE, path))
+        checkpoint = _store(self.url).load((PIPELINE, path, self.kind))
         if checkpoint is None:
             raise ValueError(f"Nothing is stored at {path!r}.")
         return base64.b85decode(checkpoint.state["content"])
 
     def write_path(self, path: str, content: bytes, **_: Any) -> None:
         """Store the bytes; durable when it returns."""
-        _store(self.url).save((PIPELINE, path), {"content": base64.b85encode(content).decode()})
+        state = {"content": base64.b85encode(content).decode()}
+        _store(self.url).save((PIPELINE, path, self.kind), state)
 
     async def aread_path(self, path: str) -> bytes:
         """``read_path``, in a thread."""

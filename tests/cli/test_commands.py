@@ -13,7 +13,7 @@ from belaypin.cli import SECTIONS
 from tests.cli.shop import HOSTILE_PATH, fork
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "json"
-ELSEWHERE = {"demo", "run"}
+ELSEWHERE = {"bench", "demo", "run", "upgrade-state"}
 """Commands that need more than a store: tests/acceptance, test_run.py."""
 
 

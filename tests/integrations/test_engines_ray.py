@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import socket
 from subprocess import DEVNULL, Popen, run
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -33,15 +34,17 @@ class TestRay(EngineContract):
     def running(folder: Path) -> Iterator[str]:
         address = f"{ray.util.get_node_ip_address()}:{_free_port()}"
         options = ["--include-dashboard=false", f"--port={address.rpartition(':')[2]}"]
+        # Whoever names an address must bring the token of the cluster.
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid4().hex}
+        os.environ.update(token, RAY_USAGE_STATS_ENABLED="0")
         # In the foreground, to be ended with all its children: `ray stop` ends everybody's.
         head = Popen(
             [RAY, "start", "--head", "--block", "--num-cpus=2", *options],
             stdout=DEVNULL,
             stderr=DEVNULL,
-            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
         )
         try:
-            wait_until(lambda: _is_up(address), "the cluster")
+            wait_until(lambda: _is_up(address), "the cluster", 180)
             yield f"ray:{address}"
             assert head.poll() is None
         finally:
@@ -52,6 +55,8 @@ class TestRay(EngineContract):
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             psutil.wait_procs(family, timeout=20)
+            for name in token:
+                del os.environ[name]
 
     def test_who_is_connected_already_stays_connected(
         self, sqlite_place: Place, notes: Notes

@@ -58,14 +58,21 @@ class Ray:
     @classmethod
     def local(cls, workers: int) -> Ray:
         """On this machine, heard on its loopback interface alone; it ends with the engine."""
-        with _hushed(), _on_loopback():
-            ray.init(
-                address="local",
-                num_cpus=workers,
-                include_dashboard=False,
-                object_store_memory=_OBJECTS_BYTES,
-                **_QUIET,
-            )
+        try:
+            with _hushed(), _on_loopback():
+                ray.init(
+                    address="local",
+                    num_cpus=workers,
+                    include_dashboard=False,
+                    object_store_memory=_OBJECTS_BYTES,
+                    **_QUIET,
+                )
+        except Exception as error:
+            ray.shutdown()
+            raise belaypin.UsageError(
+                f"Ray does not start on this machine: {error}. Try again when it has less to do, or "
+                f"use the engine 'processes:{workers}'."
+            ) from error
         return cls(workers, is_ours=True)
 
     @classmethod
@@ -75,7 +82,7 @@ class Ray:
             _knock(address)
             with _hushed():
                 ray.init(address=address, **_QUIET)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Ray's own are of many classes
             raise belaypin.UsageError(
                 f"The Ray cluster at {address} can't be reached: {error}. Start it (`ray start "
                 f"--head`), or use the engine 'ray:4'."

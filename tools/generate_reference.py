@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: docstrings, signatures, errors, limits, commands.
+"""Write docs/reference from the code: docstrings, signatures, errors, limits, metrics, commands.
 
     python tools/generate_reference.py            # write what changed
     python tools/generate_reference.py --check    # change nothing; exit 1 with a diff if stale
@@ -13,6 +13,7 @@ import argparse
 import ast
 import difflib
 import inspect
+import json
 import re
 import sys
 import textwrap
@@ -24,11 +25,13 @@ from typing import Any, NamedTuple, get_overloads
 import msgspec
 
 if __name__ == "__main__":  # what is written must come from this tree, whatever is installed
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+    sys.path[:0] = [str(Path(__file__).resolve().parent.parent / part) for part in ("src", "")]
 
 import belaypin
-from belaypin import errors
+from belaypin import errors, metrics
+from belaypin.cli import EXIT_CODES
 from belaypin.cli import main as cli
+from tools import cli_schemas
 
 __all__ = ["main", "pages", "surface"]
 
@@ -231,7 +234,9 @@ def pages() -> dict[Path, str]:
         FOLDER / "cli.md": _cli_page(),
         FOLDER / "errors.md": _errors_page(),
         FOLDER / "limits.md": _limits_page(),
+        FOLDER / "metrics.md": _metrics_page(),
         FOLDER / "surface.txt": surface(),
+        **{FOLDER / "json" / f"{name}.json": text for name, text in _schema_files()},
     }
 
 
@@ -396,6 +401,20 @@ def _limits_page() -> str:
     )
 
 
+def _metrics_page() -> str:
+    rows = []
+    for metric in (*metrics.OWN_METRICS, *metrics.METRICS):
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    return _page(
+        "Metrics",
+        "What [`belaypin.metrics`](../how-to/export-metrics.md) exports. Names and units are after "
+        "Prometheus's conventions; [Health, by formula](../explanation/health.md) has the formulas. "
+        "Figures that are not known, such as the lag of a pipeline that covers nothing, are left out.",
+        "| metric | kind | labels | |\n|---|---|---|---|\n" + "\n".join(rows),
+    )
+
+
 def _value(constant: str, unit: str) -> str:
     module, _, name = constant.rpartition(".")
     value = getattr(import_module(f"belaypin.{module}"), name)
@@ -410,12 +429,45 @@ def _value(constant: str, unit: str) -> str:
 def _cli_page() -> str:
     context = cli.make_context("belaypin", [], resilient_parsing=True, max_content_width=WIDTH)
     sections = [_fence("text", cli.get_help(context).rstrip())]
+    codes = "\n".join(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items())
+    sections += ["## Exit codes", f"| code | means |\n|---|---|\n{codes}"]
+    sections += ["## Environment", _ENVIRONMENT]
+    schemas = cli_schemas.schemas()
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
         assert command is not None
         inner = command.make_context(name, [], context, resilient_parsing=True)
         sections.append(f"## belaypin {name}\n\n{_fence('text', command.get_help(inner).rstrip())}")
-    return _page("Command line", "What `--help` says.", *sections)
+        if name in schemas:
+            sections.append(f"JSON: [schema](json/{name}.json).")
+    return _page("Command line", _CLI_ABOUT, *sections)
+
+
+_CLI_ABOUT = """\
+What `--help` says of each command. `--json` answers with one document, whose schema is linked; `--jsonl`
+with a row on each line. On a terminal lists are tables, in a pipe aligned text. An error is text on the
+standard error or, with `--json`, an object by [this schema](json/error.json)."""
+
+_ENVIRONMENT = """\
+| variable | means |
+|---|---|
+| `BELAYPIN_STORE` | the store's URL, if there is no `--store` |
+| `BELAYPIN_CACHE` | the URL of a Redis for item checks |
+| `BELAYPIN_PIPELINE` | the pipeline that is meant, as `module:attribute` |
+| `NO_COLOR` | no colours on a terminal |
+
+What they do not set stands in [belaypin.toml](../how-to/configure-the-command-line.md)."""
+
+
+def _schema_files() -> Iterator[tuple[str, str]]:
+    for name, schema in sorted({**cli_schemas.schemas(), "error": cli_schemas.ERROR}.items()):
+        title = "an error" if name == "error" else f"belaypin {name} --json"
+        whole = {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": title,
+            **schema,
+        }
+        yield name, json.dumps(whole, indent=1) + "\n"
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -437,6 +489,7 @@ def main(argv: list[str] | None = None) -> int:
             print("".join(difflib.unified_diff(*lines, name, f"{name} (fresh)")))
         else:
             print(f"writing {name}")
+            path.parent.mkdir(exist_ok=True)
             path.write_text(fresh, encoding="utf-8")
     if check and stale:
         print(f"{stale} files of the reference are stale: run python tools/generate_reference.py")

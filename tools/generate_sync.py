@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TREES = (  # async source, generated target
     ("src/belaypin/_async", "src/belaypin/_sync"),
     ("src/belaypin/backends/_async", "src/belaypin/backends/_sync"),
+    ("src/belaypin/integrations/langgraph/_async", "src/belaypin/integrations/langgraph/_sync"),
     ("src/belaypin/testing/conformance/_async", "src/belaypin/testing/conformance/_sync"),
 )
 

@@ -42,9 +42,12 @@ from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.retry import Retry
 from belaypin.schema import KEPT_VERSIONS, Schema
+from belaypin.tracing import check_tracer
 from belaypin.urls import Target, parse_url
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
     from belaypin._async.change import AsyncChange
     from belaypin._async.commit import AsyncCommit
     from belaypin._async.joined import AsyncJoined
@@ -67,7 +70,9 @@ if TYPE_CHECKING:
     from belaypin._sync.window import Page, Window
     from belaypin._sync.work import Work
     from belaypin._sync.writer import Writer
-    from belaypin.backends.base import AsyncBackend, Backend, Result
+    from belaypin.backends.base import AsyncBackend, Backend, Mode, Result
+    from belaypin.pipeline.definition import Pipeline
+    from belaypin.pipeline.report import RunReport
     from belaypin.records.checkpoints import (
         AuditEntry,
         Checkpoint,
@@ -78,6 +83,7 @@ if TYPE_CHECKING:
         UpcastReport,
     )
     from belaypin.records.compaction import CompactReport
+    from belaypin.records.drill import Drill
     from belaypin.records.explanation import Explanation, Placed
     from belaypin.records.failure import Failure
     from belaypin.records.health import Health
@@ -89,10 +95,22 @@ if TYPE_CHECKING:
         Savepoint,
         Version,
     )
+    from belaypin.records.listing import (
+        Count,
+        EntityRow,
+        GapRow,
+        ItemRow,
+        LeaseRow,
+        Listing,
+        OperationRow,
+        Storage,
+        Stored,
+        StreamRow,
+    )
     from belaypin.records.message import Delivery, Message
     from belaypin.records.operation import Attempt, Operation
     from belaypin.records.plan import Outcome, Plan, RecoveryReport, Step
-    from belaypin.records.reports import Finding, Report
+    from belaypin.records.reports import Finding, MigrationStep, Report
     from belaypin.records.retention import Dropped, GcReport, Retention
     from belaypin.records.status import Status
     from belaypin.records.writer_reports import LossBound, WriterFailure, WriterReport
@@ -122,34 +140,44 @@ __all__ = [
     "Commit",
     "CompactReport",
     "CorruptRecord",
+    "Count",
     "Delivery",
     "DictionaryReport",
     "Difference",
+    "Drill",
     "Dropped",
+    "EntityRow",
     "Explanation",
     "Failure",
     "Fenced",
     "FetchError",
     "Finding",
     "Forked",
+    "GapRow",
     "GcReport",
     "Health",
     "Interval",
+    "ItemRow",
     "Joined",
     "Key",
     "Lease",
     "LeaseHeld",
+    "LeaseRow",
+    "Listing",
     "Live",
     "LossBound",
     "Message",
+    "MigrationStep",
     "MissingDriver",
     "NotCommitted",
     "Once",
     "Operation",
+    "OperationRow",
     "OperationRunning",
     "Original",
     "Outcome",
     "Page",
+    "Pipeline",
     "Placed",
     "Plan",
     "RecoveryReport",
@@ -160,6 +188,7 @@ __all__ = [
     "Retry",
     "Rewound",
     "RewoundStream",
+    "RunReport",
     "Savepoint",
     "Schema",
     "SchemaTooNew",
@@ -168,11 +197,14 @@ __all__ = [
     "StateFailure",
     "Status",
     "Step",
+    "Storage",
     "Store",
     "StoreBusy",
     "StoreClosed",
     "StoreFull",
     "StoreUnavailable",
+    "Stored",
+    "StreamRow",
     "Trial",
     "UpcastReport",
     "UsageError",
@@ -187,6 +219,7 @@ __all__ = [
     "aopen",
     "canonical",
     "fingerprint",
+    "migrations",
     "open",
 ]
 
@@ -200,6 +233,9 @@ def open(
     ledger_items: int = LIMIT_ITEMS,
     history: int = KEPT_VERSIONS,
     cache: str | None = None,
+    create: bool = True,
+    read_only: bool = False,
+    tracer: Tracer | None = None,
 ) -> Store:
     """Open the store at ``url``, making its tables if need be; close it, or use it in a ``with``.
 
@@ -209,18 +245,25 @@ def open(
     replace them (0: none), see ``store.history``. ``clock`` replaces the database's clock, for tests.
     ``cache``: the URL of a Redis (``redis://host:6379/0``) that takes item checks (``seen``) off
     the database; without it, and with whatever goes wrong there, the answers are the same.
+    ``create=False`` refuses a database without a store in it (a mistyped URL, say), and leaves it
+    as it is. ``read_only`` writes nothing whatever is called, makes no tables and moves none on.
+    ``tracer``: of OpenTelemetry; leases, windows, pages and commits become spans of it.
 
-    Raises UsageError for a URL that is none, MissingDriver if an extra is to be installed,
+    Raises UsageError for a URL that is none, or a store that is not there or behind where it may
+    not be made or moved on, MissingDriver if an extra is to be installed,
     StoreUnavailable if the database can't be reached, SchemaTooNew if a newer belaypin made it.
     """
     from belaypin._sync.store import Store
 
     check_count("history", history, at_least=0)
-    store = Store(_backend(parse_url(url), clock), limit_items=ledger_items, history=history)
+    check_tracer(tracer)
+    mode = _mode(create=create, read_only=read_only)
+    backend = _backend(_target(url, mode), clock, mode)
+    store = Store(backend, limit_items=ledger_items, history=history, tracer=tracer)
     try:
-        store._migrate()
+        store._migrate(create=create, read_only=read_only)
         if cache is not None:
-            store._use_cache(cache)
+            store._use_cache(cache, read_only=read_only)
     except BaseException:
         store.close()
         raise
@@ -234,48 +277,105 @@ async def aopen(
     ledger_items: int = LIMIT_ITEMS,
     history: int = KEPT_VERSIONS,
     cache: str | None = None,
+    create: bool = True,
+    read_only: bool = False,
+    tracer: Tracer | None = None,
 ) -> AsyncStore:
     """``open`` for asyncio: the same store, its methods awaited."""
     from belaypin._async.store import AsyncStore
 
     check_count("history", history, at_least=0)
-    backend = await _async_backend(parse_url(url), clock)
-    store = AsyncStore(backend, limit_items=ledger_items, history=history)
+    check_tracer(tracer)
+    mode = _mode(create=create, read_only=read_only)
+    backend = await _async_backend(_target(url, mode), clock, mode)
+    store = AsyncStore(backend, limit_items=ledger_items, history=history, tracer=tracer)
     try:
-        await store._migrate()
+        await store._migrate(create=create, read_only=read_only)
         if cache is not None:
-            await store._use_cache(cache)
+            await store._use_cache(cache, read_only=read_only)
     except BaseException:
         await store.aclose()
         raise
     return store
 
 
-def _backend(target: Target, clock: Clock | None) -> Backend:
+def migrations(url: str) -> list[MigrationStep]:
+    """The migrations that the store at ``url`` still needs, each with its SQL; changes nothing.
+
+    All of them if there is no store yet, none if it is up to date. ``belaypin.open`` applies them,
+    one transaction each; or run the ``sql`` of each, in order, as whoever may make tables.
+
+    Raises SchemaTooNew if a newer belaypin made the store, and what ``open`` raises.
+
+    >>> [step.name for step in migrations("sqlite:///nowhere.db")][:2]
+    ['initial', 'originals']
+    """
+    from belaypin.catalog import migrations as steps_of
+    from belaypin.migrate import scripts
+    from belaypin.programs.migrations import pending
+
+    target = parse_url(url)
+    steps = steps_of(target.dialect)
+    if _is_missing(target):
+        return scripts(target.dialect, steps)
+    backend = _backend(target, None, "ro")
+    try:
+        with backend.transaction(write=False) as transaction:
+            missing = {step.version for step in transaction.run(pending(steps))}
+    finally:
+        backend.close()
+    return scripts(target.dialect, [step for step in steps if step.version in missing])
+
+
+def _mode(*, create: bool, read_only: bool) -> Mode:
+    return "ro" if read_only else "rwc" if create else "rw"
+
+
+def _target(url: str, mode: Mode) -> Target:
+    target = parse_url(url)
+    if _is_missing(target) and mode != "rwc":
+        raise UsageError(
+            f"There is no store at {url}. Check the path, which begins in the working directory; "
+            f"`belaypin init` makes a store."
+        )
+    return target
+
+
+def _is_missing(target: Target) -> bool:
+    from pathlib import Path
+
+    return target.dialect == "sqlite" and not Path(target.address).exists()
+
+
+def _backend(target: Target, clock: Clock | None, mode: Mode = "rwc") -> Backend:
     pinned_clock = clock.now_us if clock is not None else None
     if target.dialect == "sqlite":
         from belaypin.backends.sqlite import SqliteBackend
 
-        return SqliteBackend(target.address, pinned_clock=pinned_clock)
+        return SqliteBackend(target.address, pinned_clock=pinned_clock, mode=mode)
     _require_psycopg()
     from belaypin.backends._sync.postgres import PostgresBackend
 
-    backend = PostgresBackend(target.address, pinned_clock=pinned_clock)
+    backend = PostgresBackend(target.address, pinned_clock=pinned_clock, read_only=mode == "ro")
     backend.open()
     return backend
 
 
-async def _async_backend(target: Target, clock: Clock | None) -> AsyncBackend:
+async def _async_backend(target: Target, clock: Clock | None, mode: Mode) -> AsyncBackend:
     pinned_clock = clock.now_us if clock is not None else None
     if target.dialect == "sqlite":
         from belaypin.backends.sqlite import SqliteBackend
         from belaypin.backends.threaded import AsyncSqliteBackend
 
-        return AsyncSqliteBackend(SqliteBackend(target.address, pinned_clock=pinned_clock))
+        return AsyncSqliteBackend(
+            SqliteBackend(target.address, pinned_clock=pinned_clock, mode=mode)
+        )
     _require_psycopg()
     from belaypin.backends._async.postgres import AsyncPostgresBackend
 
-    backend = AsyncPostgresBackend(target.address, pinned_clock=pinned_clock)
+    backend = AsyncPostgresBackend(
+        target.address, pinned_clock=pinned_clock, read_only=mode == "ro"
+    )
     await backend.aopen()
     return backend
 
@@ -305,14 +405,29 @@ _HOMES = {
     "work": ("Work",),
     "writer": ("Writer",),
 }
-# So are the records that only some calls return.
+# So are pipelines, and the records that only some calls return.
 _RECORDS = {
     "backends.base": ("Result",),
+    "pipeline.definition": ("Pipeline",),
+    "pipeline.report": ("RunReport",),
     "records.compaction": ("CompactReport",),
+    "records.drill": ("Drill",),
     "records.explanation": ("Explanation", "Placed"),
     "records.failure": ("Failure",),
     "records.health": ("Health",),
     "records.history": ("Difference", "Forked", "Rewound", "RewoundStream", "Savepoint", "Version"),
+    "records.listing": (
+        "Count",
+        "EntityRow",
+        "GapRow",
+        "ItemRow",
+        "LeaseRow",
+        "Listing",
+        "OperationRow",
+        "Storage",
+        "Stored",
+        "StreamRow",
+    ),
     "records.message": ("Delivery", "Message"),
     "records.operation": ("Attempt", "Operation"),
     "records.plan": ("Outcome", "Plan", "RecoveryReport", "Step"),
@@ -325,7 +440,7 @@ _RECORDS = {
         "StateFailure",
         "UpcastReport",
     ),
-    "records.reports": ("Finding", "Report"),
+    "records.reports": ("Finding", "MigrationStep", "Report"),
     "records.retention": ("Dropped", "GcReport", "Retention"),
     "records.status": ("Status",),
     "records.writer_reports": ("LossBound", "WriterFailure", "WriterReport"),

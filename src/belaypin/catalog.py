@@ -24,8 +24,10 @@ ParamStyle = Literal["named", "pyformat", "qmark", "numeric_dollar"]
 
 _SQL = Path(__file__).parent / "sql"
 _NAME = re.compile(r"^-- name: (\S+)$", re.MULTILINE)
+_END = re.compile(r";\n(?=\S|\n|\Z)")  # of a statement; what is indented belongs to a trigger
 _COMMENT = re.compile(r"--[^\n]*")
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+_NUMBERED = re.compile(r"\$(\d+)")
 
 _MACROS: dict[Dialect, dict[str, str]] = {
     "sqlite": {
@@ -36,6 +38,8 @@ _MACROS: dict[Dialect, dict[str, str]] = {
         "{skip_locked}": "",
         "{idle_limit}": "NULL",
         "{wait_limit}": "NULL",
+        # Numbers that come as a JSON list: one parameter, however many they are.
+        "{ids}": "(SELECT value FROM json_each(:ids))",
     },
     "postgres": {
         # clock_timestamp(), not now(): a transaction may have waited long for a row.
@@ -50,6 +54,7 @@ _MACROS: dict[Dialect, dict[str, str]] = {
         # Who asks for a lease waits so long for its row, which a transaction of the holder's may
         # have locked, and is then told that it is held.
         "{wait_limit}": "set_config('lock_timeout', (:wait_ms)::text, true)",
+        "{ids}": "(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))::bigint)",
     },
 }
 
@@ -80,6 +85,7 @@ class Catalog:
         self.style = style
         self.pinned_clock = pinned_clock
         self._texts: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._typed_texts: dict[tuple[str, tuple[str, ...]], str] = {}
 
     def bind(self, statement: Statement) -> tuple[str, Any]:
         """The SQL text of ``statement`` and its parameters, as the driver wants them."""
@@ -91,7 +97,21 @@ class Catalog:
             params = {**params, "clock_us": self.pinned_clock()}
         if self.style in ("named", "pyformat"):
             return text[0], params
-        return text[0], tuple(params[name] for name in text[1])
+        values = tuple(params[name] for name in text[1])
+        if self.style == "numeric_dollar":
+            return self._typed(text[0], tuple(map(_type_of, values))), values
+        return text[0], values
+
+    def _typed(self, sql: str, types: tuple[str, ...]) -> str:
+        """Numbers and bytes say what they are, as psycopg says it for us; asyncpg asks the server.
+
+        Which would take a parameter that stands alone in a SELECT for text.
+        """
+        if (sql, types) not in self._typed_texts:
+            self._typed_texts[sql, types] = _NUMBERED.sub(
+                lambda m: m[0] + types[int(m[1]) - 1], sql
+            )
+        return self._typed_texts[sql, types]
 
     def _render(self, name: str) -> tuple[str, tuple[str, ...]]:
         sql = _texts(self.dialect)[name]
@@ -108,6 +128,12 @@ class Catalog:
         return _PARAMETER.sub(lambda m: f"${names.index(m[1]) + 1}", sql), names
 
 
+def _type_of(value: SqlValue) -> str:
+    if isinstance(value, int):
+        return "::integer" if -(2**31) <= value < 2**31 else "::bigint"
+    return {float: "::double precision", bytes: "::bytea"}.get(type(value), "")
+
+
 @cache
 def migrations(dialect: Dialect) -> tuple[Migration, ...]:
     """The migrations of a database, in order."""
@@ -118,7 +144,7 @@ def _migration_files(dialect: Dialect) -> Iterator[tuple[Migration, dict[str, st
     for path in sorted((_SQL / dialect / "migrations").glob("*.sql")):
         number, _, name = path.stem.partition("_")
         text = path.read_text(encoding="utf-8")
-        parts = filter(None, map(str.strip, _COMMENT.sub("", text).split(";\n")))
+        parts = filter(None, map(str.strip, _END.split(_COMMENT.sub("", text))))
         statements = {f"migration.{number}.{i}": part for i, part in enumerate(parts, 1)}
         checksum = blake2b(text.encode(), digest_size=16).hexdigest()
         yield Migration(int(number), name, checksum, tuple(statements)), statements

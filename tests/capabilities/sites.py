@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import psycopg
+from opentelemetry.trace import Tracer
 
 import belaypin
 
@@ -79,14 +80,20 @@ class Site:
     def is_memory(self) -> bool:
         return self.url == MEMORY
 
-    async def open(self, *, clock: FixedClock | None = None, cache: str | None = None) -> Any:
+    async def open(
+        self,
+        *,
+        clock: FixedClock | None = None,
+        cache: str | None = None,
+        tracer: Tracer | None = None,
+    ) -> Any:
         """A store of this site's colour, its methods awaited."""
         if self.is_memory and self._stores:
             return self._stores[0]
         if self.colour == "async":
-            store: Any = await belaypin.aopen(self.url, clock=clock, cache=cache)
+            store: Any = await belaypin.aopen(self.url, clock=clock, cache=cache, tracer=tracer)
         else:
-            store = Awaited(belaypin.open(self.url, clock=clock, cache=cache))
+            store = Awaited(belaypin.open(self.url, clock=clock, cache=cache, tracer=tracer))
         self._stores.append(store)
         return store
 

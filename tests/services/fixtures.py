@@ -18,7 +18,9 @@ from tests.services.session import Server, Services
 NEEDS = {
     "postgres_url": "postgres",
     "postgres_durable": "postgres_durable",
+    "postgres_lasting": "postgres",
     "redis_url": "redis",
+    "chromium": "chromium",
 }
 
 _services = pytest.StashKey[Services]()
@@ -48,6 +50,19 @@ def postgres_url(pytestconfig: pytest.Config) -> Iterator[str]:
     """The URL of a fresh, empty PostgreSQL database."""
     with fresh_database(pytestconfig.stash[_services].postgres.url) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_lasting(pytestconfig: pytest.Config) -> Iterator[str]:
+    """A database for many tests that only read what the first of them has put there."""
+    with fresh_database(pytestconfig.stash[_services].postgres.url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def chromium(pytestconfig: pytest.Config) -> str:
+    """The folder with ``chromium`` and ``chromedriver``."""
+    return pytestconfig.stash[_services].chromium.url
 
 
 @pytest.fixture
@@ -89,7 +104,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """With pytest-xdist, all workers share the servers of the process that started them."""
-    _start(node.config, ["postgres", "redis"])
+    _start(node.config, ["postgres", "redis", "chromium"])
     services = node.config.stash[_services]
     urls = {"BELAYPIN_TEST_POSTGRES": services.postgres.url}
     if isinstance(services.redis, Redis):

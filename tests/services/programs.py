@@ -15,7 +15,13 @@ from typing import NamedTuple
 from tests.services.keeper import Keeper
 from tests.services.user import as_user, make_folder, reachable
 
-__all__ = ["Programs", "ServiceMissing", "postgres_programs", "redis_programs"]
+__all__ = [
+    "Programs",
+    "ServiceMissing",
+    "chromium_programs",
+    "postgres_programs",
+    "redis_programs",
+]
 
 CACHE = Path(__file__).resolve().parents[2] / "build" / "services"
 
@@ -59,6 +65,21 @@ def redis_programs(keeper: Keeper) -> Programs:
         packages=["redis-server"],
         wheel=lambda: _from_wheel(REDIS_WHEEL, "valkey-server", keeper),
     )
+
+
+def chromium_programs() -> Programs:
+    """A folder with ``chromium`` and ``chromedriver``."""
+    return _first(
+        "Chromium",
+        "PATH",
+        found=lambda: _with(("chromium", "chromedriver"), _path_folders(), is_linked=True),
+        packages=["chromium", "chromium-driver"],
+        wheel=_no_wheel,
+    )
+
+
+def _no_wheel() -> Programs:
+    raise OSError("no wheel carries it")
 
 
 def _first(
@@ -121,10 +142,13 @@ def _version_in(folder: Path) -> int:
     return int("".join(re.findall(r"\d+", folder.parent.name)) or 0)
 
 
-def _with(names: tuple[str, ...], folders: Iterable[Path]) -> Path | None:
+def _with(
+    names: tuple[str, ...], folders: Iterable[Path], *, is_linked: bool = False
+) -> Path | None:
     """The first of ``folders`` with all these programs, if the servers' user can run them."""
     for folder in folders:
-        folder = (folder / names[0]).resolve().parent  # what a link on PATH stands for
+        if not is_linked:
+            folder = (folder / names[0]).resolve().parent  # what a link on PATH stands for
         if all(os.access(folder / name, os.X_OK) for name in names) and reachable(folder):
             return folder
     return None

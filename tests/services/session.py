@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from tests.services.keeper import Keeper
 from tests.services.postgres import GivenPostgres, Postgres
-from tests.services.programs import postgres_programs, redis_programs
+from tests.services.programs import chromium_programs, postgres_programs, redis_programs
 from tests.services.redis_server import GivenRedis, Redis
 
-__all__ = ["Server", "Services"]
+__all__ = ["Chromium", "Server", "Services"]
 
-Server = GivenPostgres | Postgres | GivenRedis | Redis  # each has name, origin and url
+
+class Chromium(NamedTuple):
+    """A browser and its driver; each test that needs one starts its own."""
+
+    url: str
+    """The folder of both."""
+    origin: str
+    name: str
+
+
+Server = GivenPostgres | Postgres | GivenRedis | Redis | Chromium  # each has name, origin and url
 
 
 class Services:
@@ -60,6 +71,15 @@ class Services:
         server = Redis(redis_programs(self._keeper), self._keeper)
         self._started.append(server)
         return server
+
+    @cached_property
+    def chromium(self) -> Chromium:
+        """A browser, as Debian builds it."""
+        programs = chromium_programs()
+        version = [str(programs.folder / "chromium"), "--version"]
+        said = subprocess.run(version, capture_output=True, text=True, check=True).stdout
+        name = " ".join(said.split()[:2])
+        return Chromium(str(programs.folder), programs.origin, name)
 
     def _start_postgres(self, *, durable: bool) -> Postgres:
         server = Postgres(postgres_programs(self._keeper), self._keeper, durable=durable)

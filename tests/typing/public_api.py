@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
+import opentelemetry.trace
+
 import belaypin
 from belaypin.sinks import FilesReport, JsonLines, Recovered, SinkFile
 
@@ -25,6 +27,8 @@ def opening(clock: belaypin.Clock) -> None:
     assert_type(belaypin.open("sqlite:///app.db"), belaypin.Store)
     assert_type(belaypin.open("sqlite:///app.db", clock=clock, ledger_items=10), belaypin.Store)
     assert_type(belaypin.open("sqlite:///app.db", cache="redis://host"), belaypin.Store)
+    tracer = opentelemetry.trace.get_tracer("app")
+    assert_type(belaypin.open("sqlite:///app.db", tracer=tracer), belaypin.Store)
     with belaypin.open("sqlite:///app.db") as store:
         assert_type(store, belaypin.Store)
 

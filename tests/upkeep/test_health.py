@@ -14,7 +14,7 @@ from belaypin.catalog import Catalog
 from belaypin.program import Statement
 from belaypin.programs.scope import Scope
 from tests.upkeep.conftest import FakeClock
-from tests.upkeep.pipelines import change, healthy, mine, one
+from tests.upkeep.pipelines import change, healthy, mine, one, put_aside
 
 Store = belaypin.Store
 S = timedelta(seconds=1)
@@ -84,6 +84,39 @@ def test_a_gap_counts_as_lag_and_a_complete_stream_does_not(
     )
     assert head_us < clock.us
     assert clocked.health().lag == 500 * S
+
+
+def test_gaps_are_counted_of_all_streams(clocked: Store, clock: FakeClock) -> None:
+    mine(clocked, "user:1", pages=1)
+    mine(clocked, "user:2", pages=1)
+    assert clocked.health().gaps == 0
+    change(
+        clocked,
+        "INSERT INTO belaypin_coverage SELECT key_id, 1, ?, ? FROM belaypin_checkpoint "
+        "WHERE stream = 'posts'",
+        [clock.us + 100_000_000, clock.us + 200_000_000],
+    )
+    assert clocked.health().gaps == len(clocked.gap_list()) == 2
+    change(clocked, "UPDATE belaypin_checkpoint SET completed_us = 1 WHERE stream = 'posts'")
+    health = clocked.health()
+    assert (health.gaps, health.lag, health.lag_key) == (2, None, None)
+
+
+def test_what_failed_is_counted(clocked: Store) -> None:
+    for entity in ("user:1", "user:2"):
+        mine(clocked, entity, pages=1)
+        put_aside(clocked, entity)
+    (first, _) = clocked.failures("social")
+    clocked.quarantine(first.key, first.item_id, "looks odd")
+    with pytest.raises(ZeroDivisionError), clocked.lease("social", "user:1"):
+        raise ZeroDivisionError
+    health = clocked.health()
+    assert (health.failures, health.quarantined) == (1, 1)
+    assert (health.failed_entities, health.quarantined_entities) == (1, 0)
+    with clocked.lease("social", "user:1"):
+        pass
+    assert clocked.health().failed_entities == 0
+    assert clocked.health(pipeline="shop").failures == 0
 
 
 def test_orphans_are_work_that_nobody_is_at(clocked: Store, clock: FakeClock) -> None:
@@ -172,7 +205,14 @@ def test_figures_are_text_and_json(store: Store) -> None:
 
 # --- plans --------------------------------------------------------------------------------------
 
-BY_INDEX = ["health.heads", "health.ledger", "health.leases", "health.windows", "explain.holding"]
+BY_INDEX = [
+    "health.heads",
+    "health.ledger",
+    "health.leases",
+    "health.quarantined",
+    "health.windows",
+]
+BY_INDEX.append("explain.holding")
 VERIFY = ["keys", "coverage", "leases", "short_ledgers", "segments", "operations"]
 VERIFY = [f"upkeep.{name}" for name in VERIFY]
 PARAMS = {

@@ -14,6 +14,7 @@ from belaypin.errors import UsageError
 from belaypin.keys import Key
 from belaypin.programs import checkpoints, components, leases
 from belaypin.programs.checkpoints import Kind, Offer
+from belaypin.tracing import NO_SPAN
 
 __all__ = ["AsyncChange"]
 
@@ -41,6 +42,7 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         self._key_id: int | None = None
         self._note_unchanged = note_unchanged
         self._work = _ChangeWork(self)
+        self._span = NO_SPAN
 
     def __bool__(self) -> bool:
         return self.kind in ("new", "changed")
@@ -55,12 +57,14 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         return self._work
 
     async def __aenter__(self) -> Self:
-        self._tenure.fence()
-        async with self._tenure.open_transaction(write=False) as transaction:
-            same = checkpoints.has_content(self._key, self._offer)
-            self._key_id = await transaction.run(same)
-        if self._key_id is None:
-            await self._work._begun()
+        self._span = self._tenure.trace.span.child("commit", self._key)
+        try:
+            await self._look()
+        except BaseException as error:
+            self._span.end(error)
+            raise
+        self._span.note(content=self.kind)
+        self._span.enter()
         return self
 
     async def __aexit__(
@@ -69,9 +73,21 @@ class AsyncChange(AbstractAsyncContextManager["AsyncChange"]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is not None:
-            await self._undo(error)
-            return
+        with self._span.ending(error):
+            if error is None:
+                await self._finish()
+            else:
+                await self._undo(error)
+
+    async def _look(self) -> None:
+        self._tenure.fence()
+        async with self._tenure.open_transaction(write=False) as transaction:
+            same = checkpoints.has_content(self._key, self._offer)
+            self._key_id = await transaction.run(same)
+        if self._key_id is None:
+            await self._work._begun()
+
+    async def _finish(self) -> None:
         try:
             changes = self._components.changes() if self else []
             if changes:

@@ -27,6 +27,7 @@ from belaypin.programs.participants import Participants
 from belaypin.programs.selection import ANY_TIME, Horizon, Selection
 from belaypin.records.failure import id_text
 from belaypin.revisions import RevisionOf, marks
+from belaypin.tracing import NO_SPAN, Span
 
 if TYPE_CHECKING:
     from belaypin._async.joined import AsyncJoined
@@ -54,6 +55,7 @@ class AsyncCommit(AsyncWork):
         stream: Stream,
         course: Course,
         joined: AsyncJoined | None = None,
+        parent: Span = NO_SPAN,
     ) -> None:
         super().__init__(tenure.open_transaction if joined is None else joined._open)
         self._fence = tenure.fence()
@@ -68,6 +70,8 @@ class AsyncCommit(AsyncWork):
         )
         self._failures = Failures(course.handling.retry, course.event_us)
         self._is_attempting = False
+        self._parent = parent
+        self._span = NO_SPAN
         self.failed: list[Any] = []
         """The items that failed in an ``attempt`` of this block, and were put aside."""
 
@@ -148,6 +152,8 @@ class AsyncCommit(AsyncWork):
         return self._selection.idempotency_key(item)
 
     async def __aenter__(self) -> Self:
+        self._span = self._parent.child("commit", self._stream.key, joined=self._is_joined)
+        self._span.enter()
         return self
 
     async def __aexit__(
@@ -156,14 +162,28 @@ class AsyncCommit(AsyncWork):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is not None:
-            try:
-                await self._end(error)
-            finally:
-                self._stream.ended(durable=False)
-                self._undo_outside(error)
-            return
+        with self._span.ending(error):
+            if error is None:
+                await self._finish()
+            else:
+                await self._give_up(error)
+
+    async def _give_up(self, error: BaseException) -> None:
+        try:
+            await self._end(error)
+        finally:
+            self._stream.ended(durable=False)
+            self._undo_outside(error)
+
+    async def _finish(self) -> None:
         counts = Counts(*map(sum, zip(self._course.carried, self._selection.counts, strict=True)))
+        self._span.note(
+            new=counts.items,
+            skipped=counts.skipped,
+            changed=counts.changed,
+            late=counts.late,
+            failed=len(self.failed),
+        )
         try:
             changes = self._components.changes()
             if self._adds_nothing(changes) and self._course.can_wait():

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from belaypin._async.records import AsyncRecords
 from belaypin.backends.base import AsyncTransaction, Params, Result
 from belaypin.catalog import Catalog, Dialect, ParamStyle
 from belaypin.errors import BelaypinError, SqlError, UsageError
 from belaypin.foreign import Colour, family, translate_foreign
+from belaypin.foreign.asyncpg import Asyncpg  # sync: from belaypin.foreign.django import Django
 from belaypin.heartbeat import Heartbeat
 from belaypin.program import Program, Rows, Statement
 from belaypin.programs import migrations
@@ -40,7 +41,7 @@ class AsyncJoined(AsyncRecords, AbstractAsyncContextManager["AsyncJoined"]):
         history: int,
     ) -> None:
         self._history = history
-        self._connection = _Connection.of(connection)
+        self._connection = _KINDS[family(connection, _COLOUR)](connection)
         if self._connection.dialect not in (dialect, None):
             raise UsageError(
                 f"The connection speaks to {self._connection.dialect}, the store is on {dialect}. "
@@ -70,16 +71,16 @@ class AsyncJoined(AsyncRecords, AbstractAsyncContextManager["AsyncJoined"]):
     async def _open(self, *, write: bool = True) -> AsyncIterator[AsyncTransaction]:
         joined = _JoinedTransaction(self._connection, self._catalog)
         await joined.begin()
-        await joined.execute(f"SAVEPOINT {_SAVEPOINT}")
+        await joined.query(f"SAVEPOINT {_SAVEPOINT}")
         try:
             if not self._is_same_store:
                 await self._check_store(joined)
             yield joined
         except BaseException:
-            await joined.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
-            await joined.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+            await joined.query(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            await joined.query(f"RELEASE SAVEPOINT {_SAVEPOINT}")
             raise
-        await joined.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+        await joined.query(f"RELEASE SAVEPOINT {_SAVEPOINT}")
 
     async def _check_store(self, joined: _JoinedTransaction) -> None:
         try:
@@ -106,12 +107,8 @@ class _JoinedTransaction:
         self._catalog = catalog
 
     async def begin(self) -> None:
-        try:
+        with self._in_our_words():
             await self._connection.begin()
-        except BelaypinError:
-            raise
-        except Exception as error:
-            raise translate_foreign(error, self._catalog.dialect) from error
 
     async def run(self, program: Program[T]) -> T:
         try:
@@ -124,13 +121,13 @@ class _JoinedTransaction:
         finally:
             program.close()
 
+    async def query(self, sql: str, params: Params = ()) -> Rows:
+        with self._in_our_words():
+            return await self._connection.query(sql, params)
+
     async def execute(self, sql: str, params: Params = ()) -> Result:
-        try:
+        with self._in_our_words():
             return await self._connection.execute(sql, params)
-        except BelaypinError:
-            raise
-        except Exception as error:
-            raise translate_foreign(error, self._catalog.dialect) from error
 
     async def executemany(self, sql: str, rows: Iterable[Params]) -> None:
         for row in rows:
@@ -143,11 +140,37 @@ class _JoinedTransaction:
         )
 
     async def _statement(self, statement: Statement) -> Rows:
-        return (await self.execute(*self._catalog.bind(statement))).rows
+        return await self.query(*self._catalog.bind(statement))
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        try:
+            yield
+        except BelaypinError:
+            raise
+        except Exception as error:
+            raise translate_foreign(error, self._catalog.dialect) from error
 
 
-class _Connection:
+class _Connection(Protocol):
     """A connection of the user's, whatever made it: how to begin, and how to execute."""
+
+    @property
+    def dialect(self) -> Dialect | None: ...
+    @property
+    def style(self) -> ParamStyle: ...
+    async def begin(self) -> None:
+        """Make sure that a transaction is open that ends only when the user ends it."""
+
+    async def query(self, sql: str, params: Params = ()) -> Rows:
+        """Run one statement of belaypin's."""
+
+    async def execute(self, sql: str, params: Params) -> Result:
+        """Run one statement of the user's."""
+
+
+class _Cursors:
+    """A connection whose ``execute`` gives a cursor."""
 
     dialect: Dialect | None = None
     style: ParamStyle = "named"
@@ -155,18 +178,8 @@ class _Connection:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
-    @staticmethod
-    def of(connection: Any) -> _Connection:
-        kinds = {
-            "sqlite3": _Sqlite,
-            "aiosqlite": _Sqlite,
-            "psycopg": _Psycopg,
-            "sqlalchemy": _SqlAlchemy,
-        }
-        return kinds[family(connection, _COLOUR)](connection)
-
-    async def begin(self) -> None:
-        """Make sure that a transaction is open that ends only when the user ends it."""
+    async def query(self, sql: str, params: Params = ()) -> Rows:
+        return (await self.execute(sql, params)).rows
 
     async def execute(self, sql: str, params: Params) -> Result:
         cursor = await self._connection.execute(sql, params)
@@ -174,7 +187,7 @@ class _Connection:
         return Result([tuple(row) for row in rows], cursor.rowcount)
 
 
-class _Sqlite(_Connection):
+class _Sqlite(_Cursors):
     dialect: Dialect | None = "sqlite"
 
     async def begin(self) -> None:
@@ -183,7 +196,7 @@ class _Sqlite(_Connection):
             await self._connection.execute("BEGIN IMMEDIATE")
 
 
-class _Psycopg(_Connection):
+class _Psycopg(_Cursors):
     dialect: Dialect | None = "postgres"
     style: ParamStyle = "pyformat"
 
@@ -200,7 +213,7 @@ class _Psycopg(_Connection):
         return Result([tuple(row) for row in rows], cursor.rowcount)
 
 
-class _SqlAlchemy(_Connection):
+class _SqlAlchemy(_Cursors):
     """A Session or a Connection, through its public ``exec_driver_sql``."""
 
     def __init__(self, connection: Any) -> None:
@@ -229,4 +242,11 @@ class _SqlAlchemy(_Connection):
         return await self._connection.connection()
 
 
+_KINDS: dict[str, Callable[[Any], _Connection]] = {
+    "sqlite3": _Sqlite,
+    "aiosqlite": _Sqlite,
+    "psycopg": _Psycopg,
+    "sqlalchemy": _SqlAlchemy,
+    "asyncpg": Asyncpg,  # sync: "django": Django,
+}
 _COLOUR: Colour = "async"  # sync: _COLOUR: Colour = "sync"

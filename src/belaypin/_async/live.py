@@ -119,7 +119,8 @@ class AsyncBatch:
         ``joined`` is as in ``page.commit``. Raises NotCommitted if they were committed before.
         """
         self._course.check()
-        return AsyncCommit(self._tenure, self._stream, self._course, joined)
+        span = self._tenure.trace.span
+        return AsyncCommit(self._tenure, self._stream, self._course, joined, span)
 
 
 async def _each(source: Any) -> AsyncIterator[Any]:

@@ -72,6 +72,19 @@ class AsyncRecovery(AsyncAudit):
 
         return await self._run(recovery.readmit(_entity(key), self._actor))
 
+    async def break_lease(self, key: KeyLike, *, role: str = "main", reason: str = "") -> int:
+        """Take the lease on an entity from whoever has it, at once; returns its new token.
+
+        For a holder that hangs: whatever it writes from now on changes nothing and raises Fenced in
+        it. Then anybody may take the lease, and a plan lists the work as interrupted. Noted in the
+        audit with ``reason``. UsageError if nobody holds it.
+        """
+        from belaypin.programs import leases
+
+        if not isinstance(reason, str):
+            raise UsageError(f"reason must be text, not {describe(reason)}.")
+        return await self._run(leases.break_off(_entity(key), role, self._actor, reason))
+
     async def plan(
         self,
         pipeline: str | None = None,

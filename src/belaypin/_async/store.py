@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio  # sync: drop
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._async.audit import AsyncAudit
+from belaypin._async.browsing import AsyncBrowsing
 from belaypin._async.checkup import AsyncCheckup
 from belaypin._async.dictionaries import AsyncDictionaries
+from belaypin._async.drills import AsyncDrills
 from belaypin._async.failures import AsyncFailures
 from belaypin._async.files import AsyncFiles
 from belaypin._async.lease import AsyncLease
@@ -20,9 +23,10 @@ from belaypin._async.records import AsyncRecords, KeyLike
 from belaypin._async.recovery import AsyncRecovery
 from belaypin._async.retention import AsyncHousekeeping
 from belaypin._async.travel import AsyncTravel
+from belaypin._async.work import AsyncBlock
 from belaypin._async.writers import AsyncWriters
 from belaypin.backends.base import AsyncBackend, AsyncTransaction, Params, Result
-from belaypin.catalog import migrations
+from belaypin.catalog import Dialect, migrations
 from belaypin.clock import unique_id
 from belaypin.errors import UsageError
 from belaypin.fields import check_count, describe
@@ -31,7 +35,7 @@ from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.programs import facts
-from belaypin.programs.migrations import apply, epoch, pending
+from belaypin.programs.migrations import apply, check_tables, epoch, pending
 from belaypin.retry import Retry
 from belaypin.schema import KEPT_VERSIONS, Schema
 from belaypin.statements import refuse_transaction_control
@@ -58,8 +62,10 @@ class AsyncStore(
     AsyncOperations,
     AsyncOutbox,
     AsyncFailures,
+    AsyncBrowsing,
     AsyncCheckup,
     AsyncHousekeeping,
+    AsyncDrills,
     AsyncWriters,
     AsyncDictionaries,
     AsyncFiles,
@@ -73,14 +79,21 @@ class AsyncStore(
         *,
         limit_items: int = LIMIT_ITEMS,
         history: int = KEPT_VERSIONS,
+        tracer: Any = None,
     ) -> None:
         self._backend = backend
+        self._tracer = tracer
         self._limit_items = limit_items
         self._history = history
         self._heartbeat = Heartbeat(backend.side)
         self._writers = set()
         self._epoch = ""
         self._checks: AsyncChecks | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose SQL your own statements are in: ``"sqlite"`` or ``"postgres"``."""
+        return self._backend.dialect
 
     async def __aenter__(self) -> Self:
         return self
@@ -142,13 +155,15 @@ class AsyncStore(
             Retry() if retry is None else retry,
             self._history,
             self._epoch,
+            self._tracer,
         )
 
     def joined(self, connection: Any) -> AsyncJoined:
         """The store's reads and writes inside the open transaction of your own connection.
 
-        Takes a connection of sqlite3 or psycopg, or a connection or session of SQLAlchemy, in the
-        colour of this store (sync or async). Raises UsageError for anything else.
+        Takes a connection of sqlite3, aiosqlite, psycopg or asyncpg, a connection or session of
+        SQLAlchemy, or Django's ``connection``, in the colour of this store (sync or async). Raises
+        UsageError for anything else.
         """
         from belaypin._async.joined import AsyncJoined
 
@@ -165,6 +180,16 @@ class AsyncStore(
         refuse_transaction_control(sql)
         async with self._open() as transaction:
             return await transaction.execute(sql, params)
+
+    def transaction(self, *, read_only: bool = False) -> AsyncBlock:
+        """One transaction for statements of your own: ``with store.transaction() as tx``.
+
+        It begins with the first statement and is committed when the block ends, or undone if that
+        raises. ``read_only``: for reading alone; every statement sees the database as it was at the
+        first one, and no writer is kept waiting. If the connection is lost while the block ends,
+        StoreUnavailable does not say whether it was committed: write what may be written twice.
+        """
+        return AsyncBlock(partial(self._open, write=not read_only))
 
     async def upcast_states(
         self,
@@ -205,18 +230,23 @@ class AsyncStore(
         """
         return await self._evolution(pipeline, stream, schema).confirm(schema.version)
 
-    async def _migrate(self, upto: int | None = None) -> None:
+    async def _migrate(
+        self, upto: int | None = None, *, create: bool = True, read_only: bool = False
+    ) -> None:
         steps = migrations(self._backend.dialect)[:upto]
         missing = await self._run(pending(steps), write=False)
+        check_tables(missing, steps, create=create, read_only=read_only)
         for step in missing:
             await self._run(apply(step, steps, unique_id()))
         self._epoch = await self._run(epoch(), write=False)
 
-    async def _use_cache(self, url: str) -> None:
+    async def _use_cache(self, url: str, *, read_only: bool = False) -> None:
         from belaypin._async.checks import AsyncChecks
         from belaypin.cache import Cache
 
         secret = await self._run(facts.secret(), write=False)
+        if secret is None and read_only:
+            return  # nobody has used a cache with this store yet, so there is nothing in it
         if secret is None:
             secret = await self._run(facts.make_secret(unique_id()))
         self._checks = AsyncChecks(Cache(url, self._epoch, secret), self._run)

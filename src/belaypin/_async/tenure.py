@@ -8,6 +8,7 @@ from typing import NamedTuple
 from belaypin._async.work import OpenTransaction
 from belaypin.programs.components import Components
 from belaypin.programs.leases import Fence
+from belaypin.tracing import LeaseTrace
 
 __all__ = ["AsyncTenure"]
 
@@ -18,5 +19,6 @@ class AsyncTenure(NamedTuple):
     open_transaction: OpenTransaction
     fence: Callable[[], Fence]
     components: Components
+    trace: LeaseTrace
     epoch: str = ""
     """Which store it is."""

@@ -18,6 +18,7 @@ from belaypin.programs.failures import Due
 from belaypin.programs.pages import Stream, StreamRow
 from belaypin.records.failure import load_item
 from belaypin.times import from_us
+from belaypin.tracing import NO_SPAN, Span
 
 if TYPE_CHECKING:
     from belaypin._async.joined import AsyncJoined
@@ -42,6 +43,7 @@ class AsyncWindow:
         self._tenure = tenure
         self._stream = stream
         self._course = course
+        self._span = NO_SPAN
         self.resumed = course.stored == course.window
         """Whether an earlier worker had begun this window: then it goes on from ``cursor``."""
 
@@ -79,15 +81,30 @@ class AsyncWindow:
         isolation = AsyncIsolation(self._tenure, self._stream, self._course)
         is_last = False
         while not is_last:
-            returned = await resolved(fetch(self.cursor))
-            fetched = read_fetched(returned, self.cursor, items, cursor)
-            async for part, is_whole in isolation.parts(fetched.items, {}):
-                course = self._course.page(part, fetched.next_cursor, is_part=not is_whole)
-                page = AsyncPage(self._tenure, self._stream, course, part)
-                yield page
-                if not page.is_committed:
-                    await self._pass_over(page)
-            is_last = fetched.next_cursor is None
+            with self._span.child("page", self._stream.key) as span:
+                with span.current():
+                    returned = await resolved(fetch(self.cursor))
+                fetched = read_fetched(returned, self.cursor, items, cursor)
+                is_last = fetched.next_cursor is None
+                span.note(items=len(fetched.items), is_last=is_last)
+                async for part, is_whole in isolation.parts(fetched.items, {}):
+                    course = self._course.page(part, fetched.next_cursor, is_part=not is_whole)
+                    page = AsyncPage(self._tenure, self._stream, course, part, span)
+                    yield page
+                    if not page.is_committed:
+                        await self._pass_over(page)
+
+    def _traced(self, parent: Span) -> Span:
+        """Begin the window's span, beneath the lease's."""
+        self._span = parent.child(
+            "window",
+            self._stream.key,
+            start=self.start.isoformat(),
+            end=self.end.isoformat(),
+            resumed=self.resumed,
+            is_retry=self.is_retry,
+        )
+        return self._span
 
     async def _pass_over(self, page: AsyncPage) -> None:
         if page.items:
@@ -128,12 +145,13 @@ class AsyncRetryWindow(AsyncWindow):
             loaded = [(each.item_id, item) async for each, item in self._loaded(found)]
             retried = {id(item): item_id for item_id, item in loaded}
             together = [item for _, item in loaded]
-            async for part, _ in isolation.parts(together, retried):
-                course = self._course.retry_page(retried)
-                page = AsyncPage(self._tenure, self._stream, course, part)
-                yield page
-                if not page.is_committed:
-                    await self._pass_over(page)
+            with self._span.child("page", self._stream.key, items=len(together)) as span:
+                async for part, _ in isolation.parts(together, retried):
+                    course = self._course.retry_page(retried)
+                    page = AsyncPage(self._tenure, self._stream, course, part, span)
+                    yield page
+                    if not page.is_committed:
+                        await self._pass_over(page)
 
     async def _standing(self) -> StreamRow:
         async with self._tenure.open_transaction(write=False) as transaction:
@@ -165,8 +183,10 @@ class AsyncPage:
         stream: Stream,
         course: PageCourse | RetryCourse,
         items: list[Any],
+        span: Span,
     ) -> None:
         self.items = items
+        self._span = span
         self._tenure = tenure
         self._stream = stream
         self._course = course
@@ -193,4 +213,4 @@ class AsyncPage:
         Raises NotCommitted if this page was committed before, or another one was meanwhile.
         """
         self._course.check()
-        return AsyncCommit(self._tenure, self._stream, self._course, joined)
+        return AsyncCommit(self._tenure, self._stream, self._course, joined, self._span)

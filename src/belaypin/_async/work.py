@@ -16,7 +16,7 @@ from belaypin.programs import leases, outbox
 from belaypin.programs.leases import Fence
 from belaypin.statements import refuse_transaction_control
 
-__all__ = ["AsyncWork", "OpenTransaction"]
+__all__ = ["AsyncBlock", "AsyncWork", "OpenTransaction"]
 
 T = TypeVar("T")
 
@@ -113,3 +113,21 @@ class AsyncWork:
         if context is not None:
             traceback: TracebackType | None = error.__traceback__ if error else None
             await context.__aexit__(type(error) if error else None, error, traceback)
+
+
+class AsyncBlock(AbstractAsyncContextManager[AsyncWork]):
+    """A transaction that is as long as its block."""
+
+    def __init__(self, open_transaction: OpenTransaction) -> None:
+        self._work = AsyncWork(open_transaction)
+
+    async def __aenter__(self) -> AsyncWork:
+        return self._work
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._work._end(error)

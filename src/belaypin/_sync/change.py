@@ -15,6 +15,7 @@ from belaypin.errors import UsageError
 from belaypin.keys import Key
 from belaypin.programs import checkpoints, components, leases
 from belaypin.programs.checkpoints import Kind, Offer
+from belaypin.tracing import NO_SPAN
 
 __all__ = ["Change"]
 
@@ -42,6 +43,7 @@ class Change(AbstractContextManager["Change"]):
         self._key_id: int | None = None
         self._note_unchanged = note_unchanged
         self._work = _ChangeWork(self)
+        self._span = NO_SPAN
 
     def __bool__(self) -> bool:
         return self.kind in ("new", "changed")
@@ -56,12 +58,14 @@ class Change(AbstractContextManager["Change"]):
         return self._work
 
     def __enter__(self) -> Self:
-        self._tenure.fence()
-        with self._tenure.open_transaction(write=False) as transaction:
-            same = checkpoints.has_content(self._key, self._offer)
-            self._key_id = transaction.run(same)
-        if self._key_id is None:
-            self._work._begun()
+        self._span = self._tenure.trace.span.child("commit", self._key)
+        try:
+            self._look()
+        except BaseException as error:
+            self._span.end(error)
+            raise
+        self._span.note(content=self.kind)
+        self._span.enter()
         return self
 
     def __exit__(
@@ -70,9 +74,21 @@ class Change(AbstractContextManager["Change"]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is not None:
-            self._undo(error)
-            return
+        with self._span.ending(error):
+            if error is None:
+                self._finish()
+            else:
+                self._undo(error)
+
+    def _look(self) -> None:
+        self._tenure.fence()
+        with self._tenure.open_transaction(write=False) as transaction:
+            same = checkpoints.has_content(self._key, self._offer)
+            self._key_id = transaction.run(same)
+        if self._key_id is None:
+            self._work._begun()
+
+    def _finish(self) -> None:
         try:
             changes = self._components.changes() if self else []
             if changes:

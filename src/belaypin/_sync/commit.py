@@ -26,6 +26,7 @@ from belaypin.programs.participants import Participants
 from belaypin.programs.selection import ANY_TIME, Horizon, Selection
 from belaypin.records.failure import id_text
 from belaypin.revisions import RevisionOf, marks
+from belaypin.tracing import NO_SPAN, Span
 
 if TYPE_CHECKING:
     from belaypin._sync.joined import Joined
@@ -53,6 +54,7 @@ class Commit(Work):
         stream: Stream,
         course: Course,
         joined: Joined | None = None,
+        parent: Span = NO_SPAN,
     ) -> None:
         super().__init__(tenure.open_transaction if joined is None else joined._open)
         self._fence = tenure.fence()
@@ -67,6 +69,8 @@ class Commit(Work):
         )
         self._failures = Failures(course.handling.retry, course.event_us)
         self._is_attempting = False
+        self._parent = parent
+        self._span = NO_SPAN
         self.failed: list[Any] = []
         """The items that failed in an ``attempt`` of this block, and were put aside."""
 
@@ -147,6 +151,8 @@ class Commit(Work):
         return self._selection.idempotency_key(item)
 
     def __enter__(self) -> Self:
+        self._span = self._parent.child("commit", self._stream.key, joined=self._is_joined)
+        self._span.enter()
         return self
 
     def __exit__(
@@ -155,14 +161,28 @@ class Commit(Work):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is not None:
-            try:
-                self._end(error)
-            finally:
-                self._stream.ended(durable=False)
-                self._undo_outside(error)
-            return
+        with self._span.ending(error):
+            if error is None:
+                self._finish()
+            else:
+                self._give_up(error)
+
+    def _give_up(self, error: BaseException) -> None:
+        try:
+            self._end(error)
+        finally:
+            self._stream.ended(durable=False)
+            self._undo_outside(error)
+
+    def _finish(self) -> None:
         counts = Counts(*map(sum, zip(self._course.carried, self._selection.counts, strict=True)))
+        self._span.note(
+            new=counts.items,
+            skipped=counts.skipped,
+            changed=counts.changed,
+            late=counts.late,
+            failed=len(self.failed),
+        )
         try:
             changes = self._components.changes()
             if self._adds_nothing(changes) and self._course.can_wait():

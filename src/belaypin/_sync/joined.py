@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from belaypin._sync.records import Records
 from belaypin.backends.base import Params, Result, Transaction
 from belaypin.catalog import Catalog, Dialect, ParamStyle
 from belaypin.errors import BelaypinError, SqlError, UsageError
 from belaypin.foreign import Colour, family, translate_foreign
+from belaypin.foreign.django import Django
 from belaypin.heartbeat import Heartbeat
 from belaypin.program import Program, Rows, Statement
 from belaypin.programs import migrations
@@ -41,7 +42,7 @@ class Joined(Records, AbstractContextManager["Joined"]):
         history: int,
     ) -> None:
         self._history = history
-        self._connection = _Connection.of(connection)
+        self._connection = _KINDS[family(connection, _COLOUR)](connection)
         if self._connection.dialect not in (dialect, None):
             raise UsageError(
                 f"The connection speaks to {self._connection.dialect}, the store is on {dialect}. "
@@ -71,16 +72,16 @@ class Joined(Records, AbstractContextManager["Joined"]):
     def _open(self, *, write: bool = True) -> Iterator[Transaction]:
         joined = _JoinedTransaction(self._connection, self._catalog)
         joined.begin()
-        joined.execute(f"SAVEPOINT {_SAVEPOINT}")
+        joined.query(f"SAVEPOINT {_SAVEPOINT}")
         try:
             if not self._is_same_store:
                 self._check_store(joined)
             yield joined
         except BaseException:
-            joined.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
-            joined.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+            joined.query(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            joined.query(f"RELEASE SAVEPOINT {_SAVEPOINT}")
             raise
-        joined.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+        joined.query(f"RELEASE SAVEPOINT {_SAVEPOINT}")
 
     def _check_store(self, joined: _JoinedTransaction) -> None:
         try:
@@ -107,12 +108,8 @@ class _JoinedTransaction:
         self._catalog = catalog
 
     def begin(self) -> None:
-        try:
+        with self._in_our_words():
             self._connection.begin()
-        except BelaypinError:
-            raise
-        except Exception as error:
-            raise translate_foreign(error, self._catalog.dialect) from error
 
     def run(self, program: Program[T]) -> T:
         try:
@@ -125,13 +122,13 @@ class _JoinedTransaction:
         finally:
             program.close()
 
+    def query(self, sql: str, params: Params = ()) -> Rows:
+        with self._in_our_words():
+            return self._connection.query(sql, params)
+
     def execute(self, sql: str, params: Params = ()) -> Result:
-        try:
+        with self._in_our_words():
             return self._connection.execute(sql, params)
-        except BelaypinError:
-            raise
-        except Exception as error:
-            raise translate_foreign(error, self._catalog.dialect) from error
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> None:
         for row in rows:
@@ -144,11 +141,37 @@ class _JoinedTransaction:
         )
 
     def _statement(self, statement: Statement) -> Rows:
-        return self.execute(*self._catalog.bind(statement)).rows
+        return self.query(*self._catalog.bind(statement))
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        try:
+            yield
+        except BelaypinError:
+            raise
+        except Exception as error:
+            raise translate_foreign(error, self._catalog.dialect) from error
 
 
-class _Connection:
+class _Connection(Protocol):
     """A connection of the user's, whatever made it: how to begin, and how to execute."""
+
+    @property
+    def dialect(self) -> Dialect | None: ...
+    @property
+    def style(self) -> ParamStyle: ...
+    def begin(self) -> None:
+        """Make sure that a transaction is open that ends only when the user ends it."""
+
+    def query(self, sql: str, params: Params = ()) -> Rows:
+        """Run one statement of belaypin's."""
+
+    def execute(self, sql: str, params: Params) -> Result:
+        """Run one statement of the user's."""
+
+
+class _Cursors:
+    """A connection whose ``execute`` gives a cursor."""
 
     dialect: Dialect | None = None
     style: ParamStyle = "named"
@@ -156,18 +179,8 @@ class _Connection:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
-    @staticmethod
-    def of(connection: Any) -> _Connection:
-        kinds = {
-            "sqlite3": _Sqlite,
-            "aiosqlite": _Sqlite,
-            "psycopg": _Psycopg,
-            "sqlalchemy": _SqlAlchemy,
-        }
-        return kinds[family(connection, _COLOUR)](connection)
-
-    def begin(self) -> None:
-        """Make sure that a transaction is open that ends only when the user ends it."""
+    def query(self, sql: str, params: Params = ()) -> Rows:
+        return self.execute(sql, params).rows
 
     def execute(self, sql: str, params: Params) -> Result:
         cursor = self._connection.execute(sql, params)
@@ -175,7 +188,7 @@ class _Connection:
         return Result([tuple(row) for row in rows], cursor.rowcount)
 
 
-class _Sqlite(_Connection):
+class _Sqlite(_Cursors):
     dialect: Dialect | None = "sqlite"
 
     def begin(self) -> None:
@@ -184,7 +197,7 @@ class _Sqlite(_Connection):
             self._connection.execute("BEGIN IMMEDIATE")
 
 
-class _Psycopg(_Connection):
+class _Psycopg(_Cursors):
     dialect: Dialect | None = "postgres"
     style: ParamStyle = "pyformat"
 
@@ -201,7 +214,7 @@ class _Psycopg(_Connection):
         return Result([tuple(row) for row in rows], cursor.rowcount)
 
 
-class _SqlAlchemy(_Connection):
+class _SqlAlchemy(_Cursors):
     """A Session or a Connection, through its public ``exec_driver_sql``."""
 
     def __init__(self, connection: Any) -> None:
@@ -230,4 +243,11 @@ class _SqlAlchemy(_Connection):
         return self._connection.connection()
 
 
+_KINDS: dict[str, Callable[[Any], _Connection]] = {
+    "sqlite3": _Sqlite,
+    "aiosqlite": _Sqlite,
+    "psycopg": _Psycopg,
+    "sqlalchemy": _SqlAlchemy,
+    "django": Django,
+}
 _COLOUR: Colour = "sync"

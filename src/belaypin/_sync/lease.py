@@ -47,6 +47,7 @@ from belaypin.retry import Retry
 from belaypin.revisions import Revision, revision_number
 from belaypin.schema import Schema
 from belaypin.times import MIN_US, At, Duration, duration_us, since_us, to_us
+from belaypin.tracing import LeaseTrace
 
 __all__ = ["Lease"]
 
@@ -77,6 +78,7 @@ class Lease(AbstractContextManager["Lease"]):
         retry: Retry,
         history: int,
         epoch: str = "",
+        tracer: Any = None,
     ) -> None:
         self.key = key
         self.role = role
@@ -94,7 +96,10 @@ class Lease(AbstractContextManager["Lease"]):
         self._is_lost = False
         self._streams: dict[str, Stream] = {}
         self._components = Components()
-        self._tenure = Tenure(backend.transaction, self._fence, self._components, epoch)
+        self._trace = LeaseTrace(tracer, key, role)
+        self._tenure = Tenure(
+            backend.transaction, self._fence, self._components, self._trace, epoch
+        )
         self._unchanged: dict[int, str] = {}
         self._watches: dict[Key, Watch] = {}
 
@@ -109,6 +114,7 @@ class Lease(AbstractContextManager["Lease"]):
 
     def __enter__(self) -> Self:
         self.acquire()
+        self._trace.span.enter()
         return self
 
     def __exit__(
@@ -134,13 +140,19 @@ class Lease(AbstractContextManager["Lease"]):
         """
         if self._held is not None:
             raise UsageError(f"{self!r} is held already; take another with store.lease().")
+        span = self._trace.begin()
         try:
             found = self._take()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
+            span.end(stop)
             # It may be ours without anybody knowing: nobody would renew or release it.
             self._abandon()
             raise
+        except BaseException as error:
+            span.end(error)
+            raise
         self._held = found
+        span.note(token=found.token)
         self._is_lost = False
         self._streams.clear()  # while nobody held it, it may have been rewound
         fence = found
@@ -199,7 +211,8 @@ class Lease(AbstractContextManager["Lease"]):
             replay.length_us(horizon, at),
         )
         for window in self._windows(self._stream(stream, processor), wanted, retry or Retry()):
-            yield window
+            with window._traced(self._trace.span):
+                yield window
 
     def attach(
         self, name: str, component: C, *, type: Any = object, schema: Schema | None = None
@@ -325,6 +338,10 @@ class Lease(AbstractContextManager["Lease"]):
 
     def _release(self, error: BaseException | None) -> None:
         """End the lease, and note how: its work ended well, failed, or was told to stop."""
+        with self._trace.span.ending(error):
+            self._let_go(error)
+
+    def _let_go(self, error: BaseException | None) -> None:
         fence, self._held = self._held, None
         if fence is None:
             return
@@ -453,6 +470,7 @@ class Lease(AbstractContextManager["Lease"]):
 
     def _lose(self) -> None:
         self._is_lost = True
+        self._trace.span.event("lease_lost")
 
 
 class _Wanted(NamedTuple):

@@ -118,7 +118,8 @@ class Batch:
         ``joined`` is as in ``page.commit``. Raises NotCommitted if they were committed before.
         """
         self._course.check()
-        return Commit(self._tenure, self._stream, self._course, joined)
+        span = self._tenure.trace.span
+        return Commit(self._tenure, self._stream, self._course, joined, span)
 
 
 def _each(source: Any) -> Iterator[Any]:

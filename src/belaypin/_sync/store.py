@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from belaypin._sync.audit import Audit
+from belaypin._sync.browsing import Browsing
 from belaypin._sync.checkup import Checkup
 from belaypin._sync.dictionaries import Dictionaries
+from belaypin._sync.drills import Drills
 from belaypin._sync.failures import Failures
 from belaypin._sync.files import Files
 from belaypin._sync.lease import Lease
@@ -20,9 +23,10 @@ from belaypin._sync.records import KeyLike, Records
 from belaypin._sync.recovery import Recovery
 from belaypin._sync.retention import Housekeeping
 from belaypin._sync.travel import Travel
+from belaypin._sync.work import Block
 from belaypin._sync.writers import Writers
 from belaypin.backends.base import Backend, Params, Result, Transaction
-from belaypin.catalog import migrations
+from belaypin.catalog import Dialect, migrations
 from belaypin.clock import unique_id
 from belaypin.errors import UsageError
 from belaypin.fields import check_count, describe
@@ -31,7 +35,7 @@ from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.membership import LIMIT_ITEMS
 from belaypin.programs import facts
-from belaypin.programs.migrations import apply, epoch, pending
+from belaypin.programs.migrations import apply, check_tables, epoch, pending
 from belaypin.retry import Retry
 from belaypin.schema import KEPT_VERSIONS, Schema
 from belaypin.statements import refuse_transaction_control
@@ -58,8 +62,10 @@ class Store(
     Operations,
     Outbox,
     Failures,
+    Browsing,
     Checkup,
     Housekeeping,
+    Drills,
     Writers,
     Dictionaries,
     Files,
@@ -73,14 +79,21 @@ class Store(
         *,
         limit_items: int = LIMIT_ITEMS,
         history: int = KEPT_VERSIONS,
+        tracer: Any = None,
     ) -> None:
         self._backend = backend
+        self._tracer = tracer
         self._limit_items = limit_items
         self._history = history
         self._heartbeat = Heartbeat(backend.side)
         self._writers = set()
         self._epoch = ""
         self._checks: Checks | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose SQL your own statements are in: ``"sqlite"`` or ``"postgres"``."""
+        return self._backend.dialect
 
     def __enter__(self) -> Self:
         return self
@@ -142,13 +155,15 @@ class Store(
             Retry() if retry is None else retry,
             self._history,
             self._epoch,
+            self._tracer,
         )
 
     def joined(self, connection: Any) -> Joined:
         """The store's reads and writes inside the open transaction of your own connection.
 
-        Takes a connection of sqlite3 or psycopg, or a connection or session of SQLAlchemy, in the
-        colour of this store (sync or async). Raises UsageError for anything else.
+        Takes a connection of sqlite3, aiosqlite, psycopg or asyncpg, a connection or session of
+        SQLAlchemy, or Django's ``connection``, in the colour of this store (sync or async). Raises
+        UsageError for anything else.
         """
         from belaypin._sync.joined import Joined
 
@@ -165,6 +180,16 @@ class Store(
         refuse_transaction_control(sql)
         with self._open() as transaction:
             return transaction.execute(sql, params)
+
+    def transaction(self, *, read_only: bool = False) -> Block:
+        """One transaction for statements of your own: ``with store.transaction() as tx``.
+
+        It begins with the first statement and is committed when the block ends, or undone if that
+        raises. ``read_only``: for reading alone; every statement sees the database as it was at the
+        first one, and no writer is kept waiting. If the connection is lost while the block ends,
+        StoreUnavailable does not say whether it was committed: write what may be written twice.
+        """
+        return Block(partial(self._open, write=not read_only))
 
     def upcast_states(
         self,
@@ -203,18 +228,23 @@ class Store(
         """
         return self._evolution(pipeline, stream, schema).confirm(schema.version)
 
-    def _migrate(self, upto: int | None = None) -> None:
+    def _migrate(
+        self, upto: int | None = None, *, create: bool = True, read_only: bool = False
+    ) -> None:
         steps = migrations(self._backend.dialect)[:upto]
         missing = self._run(pending(steps), write=False)
+        check_tables(missing, steps, create=create, read_only=read_only)
         for step in missing:
             self._run(apply(step, steps, unique_id()))
         self._epoch = self._run(epoch(), write=False)
 
-    def _use_cache(self, url: str) -> None:
+    def _use_cache(self, url: str, *, read_only: bool = False) -> None:
         from belaypin._sync.checks import Checks
         from belaypin.cache import Cache
 
         secret = self._run(facts.secret(), write=False)
+        if secret is None and read_only:
+            return  # nobody has used a cache with this store yet, so there is nothing in it
         if secret is None:
             secret = self._run(facts.make_secret(unique_id()))
         self._checks = Checks(Cache(url, self._epoch, secret), self._run)

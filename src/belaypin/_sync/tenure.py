@@ -9,6 +9,7 @@ from typing import NamedTuple
 from belaypin._sync.work import OpenTransaction
 from belaypin.programs.components import Components
 from belaypin.programs.leases import Fence
+from belaypin.tracing import LeaseTrace
 
 __all__ = ["Tenure"]
 
@@ -19,5 +20,6 @@ class Tenure(NamedTuple):
     open_transaction: OpenTransaction
     fence: Callable[[], Fence]
     components: Components
+    trace: LeaseTrace
     epoch: str = ""
     """Which store it is."""

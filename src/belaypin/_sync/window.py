@@ -19,6 +19,7 @@ from belaypin.programs.failures import Due
 from belaypin.programs.pages import Stream, StreamRow
 from belaypin.records.failure import load_item
 from belaypin.times import from_us
+from belaypin.tracing import NO_SPAN, Span
 
 if TYPE_CHECKING:
     from belaypin._sync.joined import Joined
@@ -43,6 +44,7 @@ class Window:
         self._tenure = tenure
         self._stream = stream
         self._course = course
+        self._span = NO_SPAN
         self.resumed = course.stored == course.window
         """Whether an earlier worker had begun this window: then it goes on from ``cursor``."""
 
@@ -80,15 +82,30 @@ class Window:
         isolation = Isolation(self._tenure, self._stream, self._course)
         is_last = False
         while not is_last:
-            returned = resolved(fetch(self.cursor))
-            fetched = read_fetched(returned, self.cursor, items, cursor)
-            for part, is_whole in isolation.parts(fetched.items, {}):
-                course = self._course.page(part, fetched.next_cursor, is_part=not is_whole)
-                page = Page(self._tenure, self._stream, course, part)
-                yield page
-                if not page.is_committed:
-                    self._pass_over(page)
-            is_last = fetched.next_cursor is None
+            with self._span.child("page", self._stream.key) as span:
+                with span.current():
+                    returned = resolved(fetch(self.cursor))
+                fetched = read_fetched(returned, self.cursor, items, cursor)
+                is_last = fetched.next_cursor is None
+                span.note(items=len(fetched.items), is_last=is_last)
+                for part, is_whole in isolation.parts(fetched.items, {}):
+                    course = self._course.page(part, fetched.next_cursor, is_part=not is_whole)
+                    page = Page(self._tenure, self._stream, course, part, span)
+                    yield page
+                    if not page.is_committed:
+                        self._pass_over(page)
+
+    def _traced(self, parent: Span) -> Span:
+        """Begin the window's span, beneath the lease's."""
+        self._span = parent.child(
+            "window",
+            self._stream.key,
+            start=self.start.isoformat(),
+            end=self.end.isoformat(),
+            resumed=self.resumed,
+            is_retry=self.is_retry,
+        )
+        return self._span
 
     def _pass_over(self, page: Page) -> None:
         if page.items:
@@ -129,12 +146,13 @@ class RetryWindow(Window):
             loaded = [(each.item_id, item) for each, item in self._loaded(found)]
             retried = {id(item): item_id for item_id, item in loaded}
             together = [item for _, item in loaded]
-            for part, _ in isolation.parts(together, retried):
-                course = self._course.retry_page(retried)
-                page = Page(self._tenure, self._stream, course, part)
-                yield page
-                if not page.is_committed:
-                    self._pass_over(page)
+            with self._span.child("page", self._stream.key, items=len(together)) as span:
+                for part, _ in isolation.parts(together, retried):
+                    course = self._course.retry_page(retried)
+                    page = Page(self._tenure, self._stream, course, part, span)
+                    yield page
+                    if not page.is_committed:
+                        self._pass_over(page)
 
     def _standing(self) -> StreamRow:
         with self._tenure.open_transaction(write=False) as transaction:
@@ -166,8 +184,10 @@ class Page:
         stream: Stream,
         course: PageCourse | RetryCourse,
         items: list[Any],
+        span: Span,
     ) -> None:
         self.items = items
+        self._span = span
         self._tenure = tenure
         self._stream = stream
         self._course = course
@@ -194,4 +214,4 @@ class Page:
         Raises NotCommitted if this page was committed before, or another one was meanwhile.
         """
         self._course.check()
-        return Commit(self._tenure, self._stream, self._course, joined)
+        return Commit(self._tenure, self._stream, self._course, joined, self._span)

@@ -17,7 +17,7 @@ from belaypin.programs import leases, outbox
 from belaypin.programs.leases import Fence
 from belaypin.statements import refuse_transaction_control
 
-__all__ = ["OpenTransaction", "Work"]
+__all__ = ["Block", "OpenTransaction", "Work"]
 
 T = TypeVar("T")
 
@@ -114,3 +114,21 @@ class Work:
         if context is not None:
             traceback: TracebackType | None = error.__traceback__ if error else None
             context.__exit__(type(error) if error else None, error, traceback)
+
+
+class Block(AbstractContextManager[Work]):
+    """A transaction that is as long as its block."""
+
+    def __init__(self, open_transaction: OpenTransaction) -> None:
+        self._work = Work(open_transaction)
+
+    def __enter__(self) -> Work:
+        return self._work
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._work._end(error)

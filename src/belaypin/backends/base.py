@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from belaypin.catalog import Dialect
 from belaypin.program import Program
 
 __all__ = [
+    "READ_ONLY",
     "TRANSACTION_ENDED",
     "WAITS_FOR_ITSELF",
     "AsyncBackend",
     "AsyncTransaction",
     "Backend",
+    "Mode",
     "Result",
     "Transaction",
 ]
 
 T = TypeVar("T")
+Mode = Literal["rwc", "rw", "ro"]
+"""How a database is opened: made if need be, only if it is there, only to be read."""
+
 Params = Sequence[Any] | dict[str, Any]
 
 
@@ -56,6 +61,10 @@ TRANSACTION_ENDED = (
     "A statement ended the transaction that belaypin had opened (COMMIT, ROLLBACK, ON CONFLICT "
     "ROLLBACK, or a failure that the database answers so), and nothing more is written in it. Take "
     "that statement out, or let the exception through: the block ends the transaction by itself."
+)
+
+READ_ONLY = (
+    "This store was opened with read_only=True, so nothing was written. Open it without, to write."
 )
 
 WAITS_FOR_ITSELF = (

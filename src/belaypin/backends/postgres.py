@@ -54,7 +54,7 @@ def copy_statement(table: str, columns: Sequence[str]) -> sql.Composed:
 
 def translate(error: Exception, doing: str = "") -> BelaypinError:
     """The driver's error as ours, which says what to do next."""
-    known = error.sqlstate if isinstance(error, psycopg.Error) else None
+    known: str | None = getattr(error, "sqlstate", None)  # asyncpg's errors have one too
     state = known or ("08000" if isinstance(error, psycopg.OperationalError) else "")
     kind, advice = _advice(state)
     where = f" while {doing}" if doing else ""

@@ -6,14 +6,23 @@ somebody else wrote first. Commits are durable (synchronous=FULL) before they re
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote_from_bytes
 
-from belaypin.backends.base import TRANSACTION_ENDED, WAITS_FOR_ITSELF, Params, Result
+from belaypin.backends.base import (
+    READ_ONLY,
+    TRANSACTION_ENDED,
+    WAITS_FOR_ITSELF,
+    Mode,
+    Params,
+    Result,
+)
 from belaypin.catalog import Catalog, Dialect
 from belaypin.clock import monotonic_s
 from belaypin.errors import (
@@ -110,8 +119,10 @@ class SqliteBackend:
         *,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         pinned_clock: Callable[[], int] | None = None,
+        mode: Mode = "rwc",
     ) -> None:
         self.path = path
+        self.mode = mode
         self.pinned_clock = pinned_clock
         self.catalog = Catalog("sqlite", pinned_clock=pinned_clock)
         self._busy_timeout_s = busy_timeout_s
@@ -148,11 +159,12 @@ class SqliteBackend:
             self.path,
             busy_timeout_s=min(self._busy_timeout_s, SIDE_BUSY_TIMEOUT_S),
             pinned_clock=self.pinned_clock,
+            mode=self.mode,
         )
 
     def shrink(self) -> tuple[int, int]:
         """Give free pages back to the file system; bytes before and after. StoreBusy beside others."""
-        self._check_open()
+        self._check_open(write=True)
         owner = threading.get_ident()
         self._turn.refuse(owner)
         try:
@@ -178,7 +190,7 @@ class SqliteBackend:
 
     def begin(self, *, write: bool, owner: int) -> SqliteTransaction:
         """Open a transaction for ``owner`` (a thread or task), who may have one writing at a time."""
-        self._check_open()
+        self._check_open(write=write)
         waits = write or self.is_memory
         if waits:
             self._turn.refuse(owner)
@@ -253,14 +265,16 @@ class SqliteBackend:
     def _connect(self) -> sqlite3.Connection:
         with translated(f"opening {self.path}"):
             connection = sqlite3.connect(
-                self.path,
+                _address(self.path, self.mode),
                 timeout=self._busy_timeout_s,
                 isolation_level=None,  # we say BEGIN and COMMIT ourselves
                 check_same_thread=False,  # a connection serves one transaction at a time
                 cached_statements=256,
+                uri=self.mode != "rwc",
             )
             try:
-                _configure(connection)
+                if self.mode != "ro":
+                    _configure(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -277,10 +291,12 @@ class SqliteBackend:
         else:
             self._idle.append(connection)
 
-    def _check_open(self) -> None:
+    def _check_open(self, *, write: bool) -> None:
         self._forks.check()
         if self._closed:
             raise StoreClosed("The store was closed. Open it again with belaypin.open().")
+        if write and self.mode == "ro":
+            raise UsageError(READ_ONLY)
 
 
 class _Scope:
@@ -380,6 +396,13 @@ def has_safe_wal(version: tuple[int, int, int]) -> bool:
 def quoted(name: str) -> str:
     """A table or column name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def _address(path: str, mode: Mode) -> str:
+    """What the driver is told: an URI where the path alone would make a file or write to it."""
+    if mode == "rwc":
+        return path
+    return f"file:{quote_from_bytes(os.fsencode(path))}?mode={mode}"
 
 
 def _configure(connection: sqlite3.Connection) -> None:

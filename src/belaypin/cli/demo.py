@@ -24,7 +24,7 @@ from belaypin.demo.errors import CannotRun, DemoError
 from belaypin.demo.outside import is_sqlite, sqlite_path
 from belaypin.demo.run import Options, Outcome, prove
 
-__all__ = ["command"]
+__all__ = ["demo_command"]
 
 _NOT_PROVEN = 1
 _CANNOT_RUN = 2
@@ -33,7 +33,7 @@ _LOOK = "SELECT author, count(*) FROM demo_commits GROUP BY author ORDER BY 2 DE
 _PYTHON_LOOK = "import sqlite3; print(*sqlite3.connect({path!r}).execute({sql!r}), sep='\\n')"
 
 
-@click.command()
+@click.command("demo")
 @click.option(
     "--repo",
     type=click.Path(path_type=Path),
@@ -59,7 +59,7 @@ _PYTHON_LOOK = "import sqlite3; print(*sqlite3.connect({path!r}).execute({sql!r}
 )
 @click.option("--fresh", is_flag=True, help="Delete the default store first.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def command(*, as_json: bool, **options: Any) -> None:
+def demo_command(*, as_json: bool, **options: Any) -> None:
     """Mine the history of a git repository under SIGKILL, and prove the result.
 
     The miner is a child process that is killed at random moments and started again. Then git's own

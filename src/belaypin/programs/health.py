@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from belaypin.keys import Key
 from belaypin.program import Program, Rows, Statement
+from belaypin.programs import drills
 from belaypin.programs.scope import Scope
+from belaypin.records.drill import Drill
 from belaypin.records.health import Health
 from belaypin.times import from_us
 
@@ -17,7 +20,9 @@ def read(pipeline: str | None) -> Program[Health]:
     """The figures of one pipeline, or of all with the operations, which belong to none."""
     params = Scope.of(pipeline, None).params()
     keys = yield Statement("health.keys", params)
-    count, streams, items, skipped, changed, late, too_late, state_bytes, now_us = keys[0]
+    count, streams, items, skipped, changed, late, too_late, state_bytes, *rest = keys[0]
+    put_aside, failed_entities, quarantined_entities, now_us = rest
+    quarantined = (yield Statement("health.quarantined", params))[0][0] if put_aside else 0
     heads = yield Statement("health.heads", params)
     ledger = yield Statement("health.ledger", params)
     leases = yield Statement("health.leases", params)
@@ -27,6 +32,7 @@ def read(pipeline: str | None) -> Program[Health]:
         operations = yield Statement("health.operations")
         running, abandoned, failed, setback_us, result_bytes = operations[0]
     lags = _lags(heads, now_us)
+    drilled = yield from drills.newest(pipeline or "", 1)
     return Health(
         at=from_us(now_us),
         pipeline=pipeline,
@@ -38,10 +44,15 @@ def read(pipeline: str | None) -> Program[Health]:
         late=late,
         too_late=too_late,
         lag=lags.get(100),
-        lag_key=Key(*heads[0][3:]) if heads else None,
+        lag_key=Key(*heads[0][4:]) if lags else None,
         lag_p50=lags.get(50),
         lag_p90=lags.get(90),
         lag_p99=lags.get(99),
+        gaps=heads[0][0] if heads else 0,
+        failures=put_aside - quarantined,
+        quarantined=quarantined,
+        failed_entities=failed_entities,
+        quarantined_entities=quarantined_entities,
         live_leases=leases[0][0],
         open_windows=windows[0][0],
         interrupted_windows=windows[0][1],
@@ -49,6 +60,7 @@ def read(pipeline: str | None) -> Program[Health]:
         abandoned_operations=abandoned,
         failed_operations=failed,
         recovery=timedelta(microseconds=max(leases[0][1], setback_us)),
+        **(_drilled(drilled[0]) if drilled else {}),
         segments=ledger[0][0],
         ledger_raw_bytes=ledger[0][1],
         ledger_bytes=ledger[0][2],
@@ -57,9 +69,19 @@ def read(pipeline: str | None) -> Program[Health]:
     )
 
 
+def _drilled(drill: Drill) -> dict[str, Any]:
+    return {
+        "drilled_at": drill.at,
+        "drilled_kills": drill.kills,
+        "drilled_lost": drill.lost,
+        "drilled_doubled": drill.doubled,
+        "drilled_recovery": drill.recovery_p99,
+    }
+
+
 def _lags(heads: Rows, now_us: int) -> dict[int, timedelta]:
     """The lag at each percentile, by its rank."""
-    by_rank = {rank: now_us - head_us for _, rank, head_us, *_ in heads}
-    total = heads[0][0] if heads else 0
+    by_rank = {rank: now_us - head_us for _, _, rank, head_us, *_ in heads}
+    total = heads[0][1] if heads else 0
     ranks = {p: -(-total * p // 100) for p in (50, 90, 99, 100)}
     return {p: timedelta(microseconds=by_rank[r]) for p, r in ranks.items() if total}

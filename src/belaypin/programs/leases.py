@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from belaypin.errors import Fenced
+from belaypin.errors import Fenced, UsageError
 from belaypin.keys import Key
 from belaypin.program import Program, Statement
-from belaypin.programs import checkpoints
+from belaypin.programs import audit, checkpoints
 
 __all__ = [
     "Fence",
     "Holder",
     "abandon",
     "acquire",
+    "break_off",
     "check",
     "fence_off",
     "holder",
@@ -130,6 +131,23 @@ def fence_off(key_id: int, role: str, token: int, dead_owner: str | None) -> Pro
         {"key_id": key_id, "role": role, "token": token, "dead_owner": dead_owner},
     )
     return bool(rows)
+
+
+def break_off(key: Key, role: str, actor: str, reason: str) -> Program[int]:
+    """Take a lease from whoever has it: its new token. Raises UsageError if nobody has it."""
+    key_id = yield from checkpoints.find(key)
+    rows = yield Statement("lease.hold", {"key_id": key_id, "role": role})
+    broken = yield Statement("lease.break", {"key_id": key_id, "role": role})
+    if not broken:
+        raise UsageError(
+            f"Nobody holds the lease on {key} (role {role!r}): there is nothing to break. "
+            f"store.leases() lists those that are held."
+        )
+    owner, token, *_ = rows[0]
+    detail = {"role": role, "owner": owner, "token": [token, broken[0][0]], "reason": reason}
+    yield from audit.note(actor, "break-lease", key, detail)
+    found: int = broken[0][0]
+    return found
 
 
 def abandon(key: Key, role: str, owner: str) -> Program[bool]:

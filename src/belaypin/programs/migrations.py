@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from belaypin.errors import SchemaTooNew
+from belaypin.errors import SchemaTooNew, UsageError
 from belaypin.program import Program, Statement
 
-__all__ = ["Step", "apply", "epoch", "pending"]
+__all__ = ["Step", "apply", "check_tables", "epoch", "pending"]
 
 
 class Step(Protocol):
@@ -31,6 +31,26 @@ def pending(steps: Sequence[Step]) -> Program[list[Step]]:
         return list(steps)
     applied = yield from _applied(steps)
     return [step for step in steps if step.version not in applied]
+
+
+def check_tables(
+    missing: Sequence[Step], steps: Sequence[Step], *, create: bool, read_only: bool
+) -> None:
+    """Raise UsageError if a store is not there, or behind, and may not be made or moved on."""
+    if not missing or (create and not read_only):
+        return
+    if len(missing) == len(steps):
+        raise UsageError(
+            "There is no belaypin store in this database. Check the URL; `belaypin init`, or "
+            "belaypin.open() without create=False and read_only=True, makes one."
+        )
+    if read_only:
+        names = ", ".join(f"{step.version} {step.name}" for step in missing)
+        raise UsageError(
+            f"This store's tables are behind this belaypin, and were not changed, as it was opened "
+            f"to be read only. Missing migrations: {names}. Run `belaypin migrate`, or open it once "
+            f"without read_only=True."
+        )
 
 
 def apply(step: Step, steps: Sequence[Step], new_epoch: str) -> Program[bool]:

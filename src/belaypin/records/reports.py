@@ -9,7 +9,7 @@ import msgspec
 
 from belaypin.keys import Key
 
-__all__ = ["Finding", "Report", "Severity"]
+__all__ = ["Finding", "MigrationStep", "Report", "Severity"]
 
 Severity = Literal["error", "warning"]
 
@@ -88,3 +88,16 @@ class Report(msgspec.Struct, frozen=True):
         if not total:
             return "sound"
         return f"{errors} errors, {total - errors} warnings"
+
+
+class MigrationStep(msgspec.Struct, frozen=True):
+    """A step that a store's tables still need; ``sql`` is all of it, a transaction of its own."""
+
+    version: int
+    name: str
+    sql: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields as JSON-able values."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        return fields

@@ -11,7 +11,14 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from belaypin.backends.base import TRANSACTION_ENDED, WAITS_FOR_ITSELF, Backend, Params, Result
+from belaypin.backends.base import (
+    READ_ONLY,
+    TRANSACTION_ENDED,
+    WAITS_FOR_ITSELF,
+    Backend,
+    Params,
+    Result,
+)
 from belaypin.backends.postgres import (
     BEGIN_READ,
     BEGIN_WRITE,
@@ -109,8 +116,10 @@ class AsyncPostgresBackend:
         pinned_clock: Callable[[], int] | None = None,
         connections: int = _POOL_CONNECTIONS,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
+        read_only: bool = False,
     ) -> None:
         self.pinned_clock = pinned_clock
+        self.read_only = read_only
         self.catalog = Catalog("postgres", "pyformat", pinned_clock=pinned_clock)
         self._conninfo = conninfo
         self._lock_timeout_s = lock_timeout_s
@@ -178,6 +187,7 @@ class AsyncPostgresBackend:
             pinned_clock=self.pinned_clock,
             connections=1,
             lock_timeout_s=SIDE_LOCK_TIMEOUT_S,
+            read_only=self.read_only,
         )
         backend.open()
         return backend
@@ -211,6 +221,8 @@ class AsyncPostgresBackend:
 
     def _enter(self) -> int:
         """This thread or task has a writing transaction from now on, and but one at a time."""
+        if self.read_only:
+            raise UsageError(READ_ONLY)
         owner = _owner()
         if owner in self._writing:
             raise UsageError(WAITS_FOR_ITSELF)

@@ -28,3 +28,6 @@ SELECT failure_id, item_id, status, attempts, next_try_us, event_us, is_hole, fi
 FROM belaypin_failure
 WHERE key_id = :key_id AND generation = :generation
   AND item_id IN (SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)));
+
+-- name: storage.database
+SELECT pg_database_size(current_database());

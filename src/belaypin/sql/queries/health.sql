@@ -6,7 +6,8 @@ SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN stream <> '' THEN 1 ELSE 0 END), 0)
        CAST(COALESCE(SUM(items), 0) AS BIGINT), CAST(COALESCE(SUM(skipped), 0) AS BIGINT),
        CAST(COALESCE(SUM(changed), 0) AS BIGINT), CAST(COALESCE(SUM(late), 0) AS BIGINT),
        CAST(COALESCE(SUM(too_late), 0) AS BIGINT),
-       CAST(COALESCE(SUM(LENGTH(state)), 0) AS BIGINT), {now_us} AS now_us
+       CAST(COALESCE(SUM(LENGTH(state)), 0) AS BIGINT),
+       CAST(COALESCE(SUM(failures), 0) AS BIGINT), COUNT(failed_us), COUNT(quarantined_us), {now_us} AS now_us
 FROM belaypin_checkpoint
 WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
   AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream);
@@ -14,22 +15,26 @@ WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
 -- name: health.heads
 -- The head of a stream is the end of its first interval, hence the least of their ends. Of n streams
 -- in order of lag, the one at rank ceil(n * p / 100) stands for the p-th percentile; the last is first.
+-- Complete streams have no lag, and stand behind the others: they may have gaps, which are counted.
 WITH heads AS (
-    SELECT c.pipeline, c.entity, c.stream, MIN(v.end_us) AS head_us
+    SELECT c.pipeline, c.entity, c.stream, MIN(v.end_us) AS head_us, COUNT(*) - 1 AS gaps,
+           CASE WHEN MAX(c.completed_us) IS NULL THEN 0 ELSE 1 END AS is_complete
     FROM belaypin_checkpoint AS c
     JOIN belaypin_coverage AS v ON v.key_id = c.key_id AND v.generation = c.generation
     WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
       AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream)
-      AND c.completed_us IS NULL
     GROUP BY c.pipeline, c.entity, c.stream
 ), ranked AS (
-    SELECT pipeline, entity, stream, head_us, COUNT(*) OVER () AS total,
-           ROW_NUMBER() OVER (ORDER BY head_us DESC, pipeline, entity, stream) AS lag_rank
+    SELECT pipeline, entity, stream, head_us, is_complete,
+           COUNT(CASE WHEN is_complete = 0 THEN 1 END) OVER () AS total,
+           CAST(SUM(gaps) OVER () AS BIGINT) AS gaps,
+           ROW_NUMBER() OVER (ORDER BY is_complete, head_us DESC, pipeline, entity, stream) AS lag_rank
     FROM heads
 )
-SELECT total, lag_rank, head_us, pipeline, entity, stream
+SELECT gaps, total, lag_rank, head_us, pipeline, entity, stream
 FROM ranked
 WHERE lag_rank IN (total, (total * 50 + 99) / 100, (total * 90 + 99) / 100, (total * 99 + 99) / 100)
+   OR (total = 0 AND lag_rank = 1)
 ORDER BY lag_rank DESC;
 
 -- name: health.ledger
@@ -59,6 +64,15 @@ WITH held AS (
 SELECT COUNT(*),
        COALESCE(MAX(expires_us - CASE WHEN written_us > acquired_us THEN written_us ELSE acquired_us END), 0)
 FROM lasting;
+
+-- name: health.quarantined
+-- Items that wait for a person; only rows with failures are looked at further.
+SELECT COUNT(*)
+FROM belaypin_checkpoint AS c
+JOIN belaypin_failure AS f ON f.key_id = c.key_id AND f.generation = c.generation
+WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
+  AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream)
+  AND c.failures > 0 AND f.status = 'quarantined';
 
 -- name: health.windows
 -- Streams with an open window, and those of them whose entity nobody holds a lease on.

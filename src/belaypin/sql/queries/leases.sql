@@ -74,3 +74,19 @@ SET owner = 'nobody', token = CASE WHEN {now_us} > token THEN {now_us} ELSE toke
 WHERE key_id = :key_id AND role = :role AND token = :token
   AND (expires_us <= {now_us} OR expires_us > {now_us} + 2 * ttl_us OR owner = :dead_owner)
 RETURNING token;
+
+-- name: lease.hold
+-- Who holds it, with its row held until the transaction ends.
+SELECT owner, token, expires_us, {now_us} AS now_us
+FROM belaypin_lease
+WHERE key_id = :key_id AND role = :role
+{for_update};
+
+-- name: lease.break
+-- A person takes it from whoever has it, for nobody. It stays expired, as after lease.fence: a plan
+-- knows that its work was never ended.
+UPDATE belaypin_lease
+SET owner = 'nobody', token = CASE WHEN {now_us} > token THEN {now_us} ELSE token + 1 END,
+    renewed_us = {now_us} - ttl_us, expires_us = {now_us}
+WHERE key_id = :key_id AND role = :role AND expires_us <> 0
+RETURNING token;

@@ -26,3 +26,7 @@ SELECT failure_id, item_id, status, attempts, next_try_us, event_us, is_hole, fi
        CASE WHEN payload IS NULL THEN 0 ELSE 1 END AS has_payload
 FROM belaypin_failure
 WHERE key_id = :key_id AND generation = :generation AND item_id IN (SELECT value FROM json_each(:ids));
+
+-- name: storage.database
+SELECT c.page_count * s.page_size
+FROM pragma_page_count AS c, pragma_page_size AS s;

@@ -49,6 +49,7 @@ SUBJECTS = (
     "messages",
     "states",
     "coverage",
+    "listing",
     "live",
     "joined",
     "errors",

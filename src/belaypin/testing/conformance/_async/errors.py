@@ -17,7 +17,7 @@ from belaypin.testing.conformance._async.loop import (
     write,
 )
 from belaypin.testing.conformance._async.place import AsyncPlace
-from belaypin.testing.conformance.expect import refused
+from belaypin.testing.conformance.expect import raises, refused
 from belaypin.testing.conformance.needs import needs
 from belaypin.testing.conformance.source import Item, Source, event, events, minute, one_page
 
@@ -127,6 +127,41 @@ async def check_the_users_own_statements(place: AsyncPlace) -> None:
             await store.execute(statement)
     with refused(place, SqlError):
         await store.execute(place.sql("INSERT INTO effect (id) VALUES (?)"), ["\ud800"])
+
+
+async def check_a_transaction_of_the_users_own_stands_or_falls_as_one(place: AsyncPlace) -> None:
+    store = await opened(place)
+    insert = place.sql("INSERT INTO effect (id) VALUES (?)")
+    async with store.transaction() as tx:
+        await tx.execute(insert, ["a"])
+        await tx.executemany(insert, [["b"], ["c"]])
+        await tx.send("mail", {}, key="a")
+    with raises(ZeroDivisionError):
+        async with store.transaction() as tx:
+            await tx.execute(insert, ["undone"])
+            raise ZeroDivisionError
+    async with store.transaction():
+        pass  # nothing was begun, nothing is to be ended
+    assert effects(place) == ["a", "b", "c"]
+    assert [message.key for message in await store.undelivered("mail")] == ["a"]
+    with refused(place, UsageError, "ended"):
+        await tx.execute(insert, ["too late"])
+    async with store.transaction(read_only=True) as tx:
+        assert (await tx.execute("SELECT COUNT(*) FROM effect")).rows == [(3,)]
+
+
+@needs("stores")
+async def check_a_transaction_that_reads_sees_one_moment(place: AsyncPlace) -> None:
+    store, other = await opened(place), await place.open()
+    count = "SELECT COUNT(*) FROM effect"
+    async with store.transaction(read_only=True) as tx:
+        assert (await tx.execute(count)).rows == [(0,)]
+        if store.dialect == "postgres":  # in SQLite it depends on the journal whether he may
+            await other.execute("INSERT INTO effect (id) VALUES ('x')")
+        assert (await tx.execute(count)).rows == [(0,)]
+    await other.execute("INSERT INTO effect (id) VALUES ('y')")
+    async with store.transaction(read_only=True) as tx:
+        assert (await tx.execute(count)).rows == [(1 + (store.dialect == "postgres"),)]
 
 
 @needs("stores")

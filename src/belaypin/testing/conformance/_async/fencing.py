@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from belaypin._async.lease import AsyncLease
 from belaypin._async.live import AsyncLive
 from belaypin._async.window import AsyncPage
-from belaypin.errors import Fenced
+from belaypin.errors import Fenced, UsageError
 from belaypin.testing.clock import FakeClock
 from belaypin.testing.conformance._async.loop import KEY, effects, hear, mine, opened, write
 from belaypin.testing.conformance._async.place import AsyncPlace
@@ -170,3 +170,36 @@ async def check_the_successor_goes_on_from_the_last_commit(place: AsyncPlace) ->
             async with page.commit() as tx:
                 await write(place, tx, await tx.fresh(page.items, key="id"))
     assert effects(place) == [str(number) for number in range(9)]
+
+
+async def check_a_broken_lease_fences_its_holder_at_once(place: AsyncPlace) -> None:
+    store = await opened(place)
+    lease = store.lease(*KEY[:2])
+    await lease.acquire()
+    held = lease.token
+    broken = await store.break_lease(KEY[:2], reason="it hangs")
+    assert broken > held
+    with refused(place, Fenced, str(broken)):
+        await mine(place, lease, Source(events(3)))
+    (row,) = await store.leases()
+    assert (row.state, row.owner, row.token) == ("expired", "nobody", broken)
+    (entry,) = await store.audit()
+    assert (entry.action, entry.key, entry.detail["reason"]) == ("break-lease", row.key, "it hangs")
+    assert entry.detail["token"] == [held, broken]
+    async with store.lease(*KEY[:2]) as other:
+        assert other.token > broken
+        assert await mine(place, other, Source(events(3))) == [0, 1, 2]
+
+
+async def check_only_a_held_lease_is_broken(place: AsyncPlace) -> None:
+    store = await opened(place)
+    with refused(place, UsageError, "nobody holds"):
+        await store.break_lease(KEY[:2])
+    async with store.lease(*KEY[:2]):
+        with refused(place, UsageError, "role"):
+            await store.break_lease(KEY[:2], role="live")
+    with refused(place, UsageError):
+        await store.break_lease(KEY[:2])
+    for bad in (KEY, KEY[0]):
+        with refused(place, UsageError, "entity"):
+            await store.break_lease(bad)

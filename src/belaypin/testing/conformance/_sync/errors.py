@@ -18,7 +18,7 @@ from belaypin.testing.conformance._sync.loop import (
     write,
 )
 from belaypin.testing.conformance._sync.place import Place
-from belaypin.testing.conformance.expect import refused
+from belaypin.testing.conformance.expect import raises, refused
 from belaypin.testing.conformance.needs import needs
 from belaypin.testing.conformance.source import Item, Source, event, events, minute, one_page
 
@@ -128,6 +128,41 @@ def check_the_users_own_statements(place: Place) -> None:
             store.execute(statement)
     with refused(place, SqlError):
         store.execute(place.sql("INSERT INTO effect (id) VALUES (?)"), ["\ud800"])
+
+
+def check_a_transaction_of_the_users_own_stands_or_falls_as_one(place: Place) -> None:
+    store = opened(place)
+    insert = place.sql("INSERT INTO effect (id) VALUES (?)")
+    with store.transaction() as tx:
+        tx.execute(insert, ["a"])
+        tx.executemany(insert, [["b"], ["c"]])
+        tx.send("mail", {}, key="a")
+    with raises(ZeroDivisionError):
+        with store.transaction() as tx:
+            tx.execute(insert, ["undone"])
+            raise ZeroDivisionError
+    with store.transaction():
+        pass  # nothing was begun, nothing is to be ended
+    assert effects(place) == ["a", "b", "c"]
+    assert [message.key for message in store.undelivered("mail")] == ["a"]
+    with refused(place, UsageError, "ended"):
+        tx.execute(insert, ["too late"])
+    with store.transaction(read_only=True) as tx:
+        assert tx.execute("SELECT COUNT(*) FROM effect").rows == [(3,)]
+
+
+@needs("stores")
+def check_a_transaction_that_reads_sees_one_moment(place: Place) -> None:
+    store, other = opened(place), place.open()
+    count = "SELECT COUNT(*) FROM effect"
+    with store.transaction(read_only=True) as tx:
+        assert tx.execute(count).rows == [(0,)]
+        if store.dialect == "postgres":  # in SQLite it depends on the journal whether he may
+            other.execute("INSERT INTO effect (id) VALUES ('x')")
+        assert tx.execute(count).rows == [(0,)]
+    other.execute("INSERT INTO effect (id) VALUES ('y')")
+    with store.transaction(read_only=True) as tx:
+        assert tx.execute(count).rows == [(1 + (store.dialect == "postgres"),)]
 
 
 @needs("stores")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from belaypin._sync.lease import Lease
 from belaypin._sync.live import Live
 from belaypin._sync.window import Page
-from belaypin.errors import Fenced
+from belaypin.errors import Fenced, UsageError
 from belaypin.testing.clock import FakeClock
 from belaypin.testing.conformance._sync.loop import KEY, effects, hear, mine, opened, write
 from belaypin.testing.conformance._sync.place import Place
@@ -171,3 +171,36 @@ def check_the_successor_goes_on_from_the_last_commit(place: Place) -> None:
             with page.commit() as tx:
                 write(place, tx, tx.fresh(page.items, key="id"))
     assert effects(place) == [str(number) for number in range(9)]
+
+
+def check_a_broken_lease_fences_its_holder_at_once(place: Place) -> None:
+    store = opened(place)
+    lease = store.lease(*KEY[:2])
+    lease.acquire()
+    held = lease.token
+    broken = store.break_lease(KEY[:2], reason="it hangs")
+    assert broken > held
+    with refused(place, Fenced, str(broken)):
+        mine(place, lease, Source(events(3)))
+    (row,) = store.leases()
+    assert (row.state, row.owner, row.token) == ("expired", "nobody", broken)
+    (entry,) = store.audit()
+    assert (entry.action, entry.key, entry.detail["reason"]) == ("break-lease", row.key, "it hangs")
+    assert entry.detail["token"] == [held, broken]
+    with store.lease(*KEY[:2]) as other:
+        assert other.token > broken
+        assert mine(place, other, Source(events(3))) == [0, 1, 2]
+
+
+def check_only_a_held_lease_is_broken(place: Place) -> None:
+    store = opened(place)
+    with refused(place, UsageError, "nobody holds"):
+        store.break_lease(KEY[:2])
+    with store.lease(*KEY[:2]):
+        with refused(place, UsageError, "role"):
+            store.break_lease(KEY[:2], role="live")
+    with refused(place, UsageError):
+        store.break_lease(KEY[:2])
+    for bad in (KEY, KEY[0]):
+        with refused(place, UsageError, "entity"):
+            store.break_lease(bad)

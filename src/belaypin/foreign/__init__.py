@@ -13,6 +13,8 @@ __all__ = ["Colour", "family", "translate_foreign"]
 Colour = Literal["sync", "async"]
 
 _SYNC = {
+    ("django", "BaseDatabaseWrapper"): "django",
+    ("django", "ConnectionProxy"): "django",
     ("sqlite3", "Connection"): "sqlite3",
     ("psycopg", "Connection"): "psycopg",
     ("sqlalchemy", "Connection"): "sqlalchemy",
@@ -20,6 +22,8 @@ _SYNC = {
     ("sqlalchemy", "scoped_session"): "sqlalchemy",
 }
 _ASYNC = {
+    ("asyncpg", "Connection"): "asyncpg",
+    ("asyncpg", "PoolConnectionProxy"): "asyncpg",
     ("aiosqlite", "Connection"): "aiosqlite",
     ("psycopg", "AsyncConnection"): "psycopg",
     ("sqlalchemy", "AsyncConnection"): "sqlalchemy",
@@ -50,8 +54,9 @@ def family(connection: Any, colour: Colour) -> str:
 
 
 def translate_foreign(error: Exception, dialect: Dialect) -> BelaypinError:
-    """What a driver (perhaps behind SQLAlchemy) says, in our words."""
-    origin: Any = getattr(error, "orig", None) or error
+    """What a driver (perhaps behind SQLAlchemy or Django) says, in our words."""
+    wrapped = error.__cause__ if type(error).__module__ == "django.db.utils" else None
+    origin: Any = getattr(error, "orig", None) or wrapped or error
     if dialect == "sqlite" and isinstance(origin, sqlite3.Error | OverflowError | UnicodeError):
         from belaypin.backends import sqlite
 

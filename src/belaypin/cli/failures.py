@@ -1,0 +1,55 @@
+"""``belaypin failures``: the items that were put aside."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+
+import belaypin
+from belaypin.cli.call import Call, on_store
+from belaypin.cli.chosen import failures_of
+from belaypin.cli.exits import NOT_SO
+from belaypin.cli.targets import Target, takes_target
+
+__all__ = ["failures_command"]
+
+_COLUMNS = ("failure_id", "status", "key", "item_id", "attempts", "last_failed_at", "error")
+
+
+@click.command("failures")
+@takes_target
+@click.option("--id", "failure_id", type=int, help="This one, with its payload and traceback.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--after", type=int, default=0, metavar="ID", help="Go on behind this one.")
+@on_store("read")
+def failures_command(
+    call: Call,
+    store: belaypin.Store,
+    *,
+    target: Target,
+    failure_id: int | None,
+    limit: int,
+    after: int,
+) -> int | None:
+    """The items that were put aside, oldest first: of all, of a KEY, or of a FILTER.
+
+    A FILTER may ask for pipeline, entity, stream, state (waiting for another try, or quarantined for
+    a person to look at) and error, such as 'stream:posts error~429'.
+    """
+    if failure_id is not None:
+        return _one(call, store, failure_id)
+    found = list(islice(failures_of(store, target, after=after), limit + 1))
+    rows = found[:limit]
+    more = str(rows[-1].failure_id) if len(found) > limit else None
+    call.show.rows(rows, _COLUMNS, after=more, empty="No item is put aside.")
+    return None
+
+
+def _one(call: Call, store: belaypin.Store, failure_id: int) -> int:
+    found = store.failure(failure_id)
+    if found is None:
+        call.show.record(None, lambda: call.show.note(f"There is no failure {failure_id}."))
+        return NOT_SO
+    call.show.record(found, lambda: call.show.fields(found))
+    return 0

@@ -1,0 +1,1 @@
+"""What a saver asks of the database, written once as async; the sync side is generated."""

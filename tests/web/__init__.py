@@ -1,0 +1,1 @@
+"""The dashboard: in a real browser, over a real server, on both databases."""

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 
 import belaypin.web
+from belaypin.web.server import Server
 from tests.web.browser import Browser, browsing
 from tests.web.prepared import prepare
 
@@ -22,12 +23,9 @@ DATABASES = ("sqlite", "postgres")
 
 
 @contextmanager
-def serving(app: Any, **options: Any) -> Iterator[str]:
+def serving(app: Any) -> Iterator[str]:
     """The address of a real server with the app, on a port of its own."""
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1, **options
-    )
-    server = uvicorn.Server(config)
+    server = Server(app, "127.0.0.1", 0) if hasattr(app.state, "dashboard") else _plain(app)
     thread = threading.Thread(target=server.run, name="dashboard")
     thread.start()
     try:
@@ -39,6 +37,10 @@ def serving(app: Any, **options: Any) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def _plain(app: Any) -> uvicorn.Server:
+    return uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
 
 
 def scratch() -> Any:

@@ -54,6 +54,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "plan": "recovery",
         "health": "health",
         "metrics": "metrics",
+        "ui": "ui",
         "audit": "audit",
         "savepoints": "travel",
     },

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
 from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
-from belaypin import Failure, Key, UsageError
+import belaypin
+from belaypin import Failure, Key, RecoveryReport, UsageError
 from belaypin.web.page import Params, View
 from belaypin.web.pages.failures import Failures
 from belaypin.web.words import number
@@ -136,13 +139,22 @@ async def preview_recover(view: View, params: OfPipeline) -> Preview:
 async def recover(view: View, params: OfPipeline) -> Said:
     """Recover, beside the pages: the result is shown with the plan."""
     store, dashboard = view.store, view.dashboard
-    started = dashboard.jobs.start(
-        "recover",
-        f"Recover {params.pipeline or 'everything'}",
-        lambda: store.recover(dashboard.work, pipeline=params.pipeline),
-    )
+    work, pipeline = dashboard.work, params.pipeline
+
+    async def job() -> RecoveryReport:
+        if work is None or iscoroutinefunction(work):
+            return await store.recover(work, pipeline=pipeline)
+        return await asyncio.to_thread(_recover_here, dashboard.source.url, work, pipeline)
+
+    started = dashboard.jobs.start("recover", f"Recover {pipeline or 'everything'}", job)
     said = "Recovery has begun." if started else "A recovery goes on already: nothing was started."
     return said, view.url("/recovery", pipeline=params.pipeline)
+
+
+def _recover_here(url: str, work: Any, pipeline: str | None) -> RecoveryReport:
+    """Work that blocks has a thread and a store of its own."""
+    with belaypin.open(url, create=False) as store:
+        return store.recover(work, pipeline=pipeline)
 
 
 async def preview_readmit(view: View, params: OfEntity) -> Preview:

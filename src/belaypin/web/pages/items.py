@@ -50,9 +50,11 @@ async def build(view: View, params: Items) -> dict[str, Any]:
             limit=params.limit,
             after=params.after,
         )
+    count = await store.count(params.q, params.kind, pipeline=params.pipeline, cap=CAP)
     command = "entities" if params.kind == "entities" else "streams"
     return {
         "listing": listing,
+        "count": count,
         "key": None,
         "command": view.command(command, params.q, pipeline=params.pipeline),
     }

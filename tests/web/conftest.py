@@ -88,9 +88,19 @@ def empty() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def browser(window: Browser) -> Iterator[Browser]:
+    """The browser, with nothing in it; no page outlives its server."""
+    window.look()
+    window.open("about:blank")
+    window.complaints()
+    yield window
+    window.open("about:blank")
+
+
 @pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Browser]:
-    """One browser for all tests; each looks as it likes."""
+def window(chromium: str) -> Iterator[Browser]:
+    """One browser for all tests."""
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
         browsing(chromium, Path(profile)) as found,

@@ -29,6 +29,7 @@ def acting(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Acting]
     ):
         yield Acting(browser, store, address, url)
         assert browser.complaints() == []
+        browser.open("about:blank")
 
 
 @contextmanager
@@ -53,9 +54,7 @@ class Acting:
         self.browser.open(self.address + path)
 
     def click(self, text: str) -> None:
-        found = [one for one in self.browser.all("a, button") if one.text.strip() == text]
-        assert found, f"nothing to click says {text!r}: {self.browser.text()}"
-        found[0].click()
+        self.browser.click(text)
 
     def actions(self) -> list[str]:
         return [entry.action for entry in self.store.audit()]

@@ -24,6 +24,7 @@ ParamStyle = Literal["named", "pyformat", "qmark", "numeric_dollar"]
 
 _SQL = Path(__file__).parent / "sql"
 _NAME = re.compile(r"^-- name: (\S+)$", re.MULTILINE)
+_END = re.compile(r";\n(?=\S|\n|\Z)")  # of a statement; what is indented belongs to a trigger
 _COMMENT = re.compile(r"--[^\n]*")
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 _NUMBERED = re.compile(r"\$(\d+)")
@@ -143,7 +144,7 @@ def _migration_files(dialect: Dialect) -> Iterator[tuple[Migration, dict[str, st
     for path in sorted((_SQL / dialect / "migrations").glob("*.sql")):
         number, _, name = path.stem.partition("_")
         text = path.read_text(encoding="utf-8")
-        parts = filter(None, map(str.strip, _COMMENT.sub("", text).split(";\n")))
+        parts = filter(None, map(str.strip, _END.split(_COMMENT.sub("", text))))
         statements = {f"migration.{number}.{i}": part for i, part in enumerate(parts, 1)}
         checksum = blake2b(text.encode(), digest_size=16).hexdigest()
         yield Migration(int(number), name, checksum, tuple(statements)), statements

@@ -24,6 +24,7 @@ import belaypin
 from belaypin import Retry
 from belaypin.testing import FakeClock
 from belaypin.testing.conformance.source import minute
+from tests.stateful.truth import check_heads
 
 KEY = ("shop", "user:7", "posts")
 ITEMS = 24
@@ -158,6 +159,11 @@ class Machine(RuleBasedStateMachine):
 
     def rows(self, status: Any = None) -> list[belaypin.Failure]:
         return self.store.failures(*KEY, status=status, limit=1_000)
+
+    @invariant()
+    def heads_are_true(self) -> None:
+        if hasattr(self, "store"):
+            check_heads(self.store.execute)
 
     @invariant()
     def one_effect_or_one_failure(self) -> None:

@@ -28,6 +28,7 @@ import belaypin
 from belaypin import UsageError, segments
 from belaypin.programs import ledger
 from tests.capabilities.sites import FixedClock
+from tests.stateful.truth import check_heads
 
 KEY = ("shop", "user:7", "posts")
 ROLES = ("a", "b")
@@ -196,6 +197,11 @@ class Machine(RuleBasedStateMachine):
             happened["rose"] += found > self.horizon
         assert us <= self.clock.us
         self.horizon = found
+
+    @invariant()
+    def heads_are_true(self) -> None:
+        if hasattr(self, "store"):
+            check_heads(self.store.execute)
 
     @invariant()
     def what_is_not_too_late_is_known(self) -> None:

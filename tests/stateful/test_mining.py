@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 import belaypin
 from belaypin.testing import FakeClock
 from belaypin.testing.conformance.source import Item, Source, event, minute
+from tests.stateful.truth import check_heads
 
 KEY = ("shop", "user:7", "posts")
 MINUTES = 120
@@ -116,6 +117,11 @@ class Machine(RuleBasedStateMachine):
 
     def write(self, tx: Any, items: list[Item]) -> None:
         tx.executemany("INSERT INTO effect VALUES (?, '')", [(item["id"],) for item in items])
+
+    @invariant()
+    def heads_are_true(self) -> None:
+        if hasattr(self, "store"):
+            check_heads(self.store.execute)
 
     @invariant()
     def nothing_is_doubled_or_invented(self) -> None:

@@ -32,6 +32,7 @@ from belaypin.testing import FakeClock
 from belaypin.testing.conformance.expect import raises
 from belaypin.testing.conformance.source import minute
 from belaypin.times import to_us
+from tests.stateful.truth import check_heads
 
 PIPELINE, STREAM = "shop", "posts"
 ROLES = ("a", "b")
@@ -311,6 +312,11 @@ class Machine(RuleBasedStateMachine):
             assert self.store.seen(key, range(-1, IDS + 2)) == known
             loaded = self.store.load(key)
             assert (loaded.items if loaded else 0) == len(known)
+
+    @invariant()
+    def heads_are_true(self) -> None:
+        if hasattr(self, "store"):
+            check_heads(self.store.execute)
 
     @invariant()
     def nothing_goes_back(self) -> None:

@@ -51,9 +51,9 @@ class Browsing(ABC):
 
     def pipelines(self) -> list[str]:
         """The names of all pipelines, in order."""
-        from belaypin.programs import listing
+        from belaypin.programs import roster
 
-        return self._run(listing.pipelines(), write=False)
+        return self._run(roster.pipelines(), write=False)
 
     def entities(
         self,
@@ -67,17 +67,17 @@ class Browsing(ABC):
         """Entities, each with its streams rolled up, as ``store.status`` does it for one.
 
         ``order``: "key", "lag" (the furthest behind first; those without a lag are left out) or
-        "updated" (the newest change first).
+        "updated" (the newest change first, to within ten seconds).
         """
-        from belaypin.programs import roster, walks
+        from belaypin.programs import roster, sieve
         from belaypin.records.listing import Listing
 
         asked = _asked(where, roster.ENTITY_FIELDS, "Entities", pipeline, limit, order)
-        scope = roster.narrowed(asked, pipeline)
+        scope = sieve.narrowed(asked, pipeline)
         if scope is None:
             return Listing()
-        walk = roster.Entities(scope, order)
-        return self._run(walks.page(walk, asked, limit, after), write=False)
+        walk = roster.Entities(asked, scope, order)
+        return self._run(roster.listed(walk, asked, limit, after), write=False)
 
     def streams(
         self,
@@ -90,15 +90,15 @@ class Browsing(ABC):
         after: str | None = None,
     ) -> Listing[StreamRow]:
         """Streams (and what else was saved at a key of three parts); ``order`` as in ``entities``."""
-        from belaypin.programs import roster, walks
+        from belaypin.programs import roster, sieve
         from belaypin.records.listing import Listing
 
         asked = _asked(where, roster.STREAM_FIELDS, "Streams", pipeline, limit, order, entity)
-        scope = roster.narrowed(asked, pipeline, entity)
+        scope = sieve.narrowed(asked, pipeline, entity)
         if scope is None:
             return Listing()
-        walk = roster.Streams(scope, order)
-        return self._run(walks.page(walk, asked, limit, after), write=False)
+        walk = roster.Streams(asked, scope, order)
+        return self._run(roster.listed(walk, asked, limit, after), write=False)
 
     def leases(
         self,
@@ -113,11 +113,11 @@ class Browsing(ABC):
         With ``state:released`` in the filter: those that were released, whose rows stay for their
         tokens.
         """
-        from belaypin.programs import listing, roster, walks
+        from belaypin.programs import listing, sieve, walks
         from belaypin.records.listing import Listing
 
         asked = _asked(where, listing.LEASE_FIELDS, "Leases", pipeline, limit)
-        scope = roster.narrowed(asked, pipeline)
+        scope = sieve.narrowed(asked, pipeline)
         if scope is None:
             return Listing()
         walk = listing.Leases.of(scope, asked)
@@ -168,14 +168,15 @@ class Browsing(ABC):
         after: str | None = None,
     ) -> Listing[GapRow]:
         """The holes in the coverage of the streams that ``where`` picks, by key, oldest first."""
-        from belaypin.programs import listing, roster
+        from belaypin.programs import listing, roster, sieve
         from belaypin.records.listing import Listing
 
         asked = _asked(where, roster.STREAM_FIELDS, "Streams", pipeline, limit)
-        scope = roster.narrowed(asked, pipeline)
+        scope = sieve.narrowed(asked, pipeline)
         if scope is None:
             return Listing()
-        walk = roster.Streams(scope, "key")
+        holed = Filter((*asked.terms, *parse("gaps>0").terms))
+        walk = roster.Streams(holed, scope, "key")
         return self._run(listing.gaps(walk, asked, limit, after), write=False)
 
     def count(
@@ -191,7 +192,7 @@ class Browsing(ABC):
         Its ``is_exact`` is False if there may be more: the cap was reached, or what one short read
         may look at. ``str`` of it is then "10000+".
         """
-        from belaypin.programs import listing, roster, walks
+        from belaypin.programs import listing, roster, sieve, walks
         from belaypin.records.listing import Count
 
         walk: walks.Walk
@@ -203,15 +204,15 @@ class Browsing(ABC):
             asked = _asked(where, listing.LEASE_FIELDS, "Leases", pipeline, cap)
         else:
             raise UsageError(f"kind is 'streams', 'entities' or 'leases', not {describe(kind)}.")
-        scope = roster.narrowed(asked, pipeline)
+        scope = sieve.narrowed(asked, pipeline)
         if scope is None:
             return Count(0)
         if kind == "leases":
             walk = listing.Leases.of(scope, asked)
         elif kind == "entities":
-            walk = roster.Entities(scope, "key")
+            walk = roster.Entities(asked, scope, "key")
         else:
-            walk = roster.Streams(scope, "key")
+            walk = roster.Streams(asked, scope, "key")
         return self._run(walks.count(walk, asked, cap), write=False)
 
     def storage(self, *, pipeline: str | None = None) -> Storage:

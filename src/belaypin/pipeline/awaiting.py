@@ -12,11 +12,16 @@ import contextlib
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import wait
 from typing import Any, TypeVar
+
+from belaypin.pipeline.stopping import Stop
 
 __all__ = ["AwaitedTx", "each", "run", "run_at_home"]
 
 T = TypeVar("T")
+
+_LOOK_S = 0.25
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -32,21 +37,34 @@ def run(awaitable: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def each(source: AsyncIterator[T]) -> Iterator[T]:
-    """What an async generator yields, one by one. It is closed when this is."""
+def each(source: AsyncIterator[T], stop: Stop | None = None) -> Iterator[T]:
+    """What an async generator yields, one by one, until it is time to stop. Then it is closed."""
     end = object()
 
     async def following() -> Any:
         return await anext(source, end)
 
     try:
-        while (found := run(following())) is not end:
+        while (found := _unless_stopped(following(), stop, end)) is not end:
             yield found
     finally:
         close = getattr(source, "aclose", None)
         if close is not None:
             with contextlib.suppress(RuntimeError):
                 run(close())
+
+
+def _unless_stopped(awaitable: Coroutine[Any, Any, T], stop: Stop | None, end: T) -> T:
+    future = asyncio.run_coroutine_threadsafe(awaitable, _the_loop())
+    try:
+        while not wait([future], _LOOK_S).done:
+            if stop is not None and stop.is_set():
+                future.cancel()
+                return end
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
 
 
 def run_at_home(

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import belaypin
 from belaypin.fields import describe
 from belaypin.pipeline.engines import Engine
-from belaypin.pipeline.parts import Function, Handler, Source, Watch, limits_of
+from belaypin.pipeline.parts import Function, Handler, Listener, Source, Watch, limits_of
 from belaypin.pipeline.report import Progress, RunReport
 from belaypin.pipeline.stopping import Stop
 from belaypin.pipeline.tally import StreamTally
@@ -64,6 +64,7 @@ class Pipeline:
         self.retry = retry or belaypin.Retry()
         self.ttl_s = duration_us(ttl_s, "ttl_s") / 1_000_000
         self.parts: list[Source | Watch] = []
+        self.listeners: list[Listener] = []
         self.handlers: dict[str, Handler] = {}
         self.setups: list[Function] = []
         self.lister: Function | None = None
@@ -173,6 +174,33 @@ class Pipeline:
 
         return decorate
 
+    def live(
+        self, stream: str, *, settle: Duration = 0, reconnect: belaypin.Retry | None = None
+    ) -> Callable[[F], F]:
+        """``function(entity)`` yields the events of ``stream`` as they come, list by list.
+
+        It is a generator, best an async one, that connects, yields an empty list at once and whenever
+        the source tells that it is alive, and yields each list of events that came. What it says is
+        listened to by ``run(live=True)``. When it ends or raises, it is called again after the
+        pause that ``reconnect`` says, and what was missed is fetched by the source of the same
+        stream, which also says what an event's key, time and content are. ``settle`` is as for
+        ``lease.live``: how late an event may come.
+        """
+        policy = reconnect or belaypin.Retry(backoff="100ms", max_backoff="30s", max_attempts=100)
+
+        def decorate(function: F) -> F:
+            if any(each.stream == stream for each in self.listeners):
+                raise belaypin.UsageError(f"{stream!r} is listened to already.")
+            events = Function(function, ("entity",), ("lease",))
+            self.listeners.append(
+                Listener(
+                    stream=self._stream(stream), events=events, settle=settle, reconnect=policy
+                )
+            )
+            return function
+
+        return decorate
+
     def item(self, stream: str) -> Callable[[F], F]:
         """``function(tx, item)`` writes what a fresh item (or a changed document) means.
 
@@ -201,6 +229,8 @@ class Pipeline:
         progress: Callable[[Progress], Any] | None = None,
         stop: Stop | None = None,
         batch: int | None = None,
+        live: bool = False,
+        every: Duration = "1m",
     ) -> RunReport:
         """Visit all entities, each under its lease, and return what was done and what remains.
 
@@ -210,6 +240,10 @@ class Pipeline:
         ``grace_s`` seconds. A second signal ends the process at once, and nothing is lost by that.
         ``progress`` is called up to four times a second, with a Progress. ``batch`` entities go out
         together, by default one to threads and ten to other processes.
+
+        With ``live`` it goes on until it is stopped: it listens, in threads of this process, to
+        what ``Pipeline.live`` names, fetches what was missed after each new connection, and visits
+        all entities again ``every`` so long.
 
         Raises UsageError if the pipeline is not whole, and the errors of ``belaypin.open``.
         """
@@ -223,6 +257,8 @@ class Pipeline:
             progress=progress,
             stop=stop or Stop(),
             batch=batch,
+            live=live,
+            every_s=duration_us(every, "every") / 1e6,
         )
         return start(self, self.url(store), options)
 
@@ -259,11 +295,24 @@ class Pipeline:
                 f"Nothing handles {missing[0]!r}: decorate a function(tx, item) with "
                 f"@pipeline.item({missing[0]!r})."
             )
+        for each in self.listeners:
+            source = self.source_of(each.stream)
+            if source is None or source.options["at"] is None:
+                raise belaypin.UsageError(
+                    f"{each.stream!r} is listened to, and nothing could fetch what was missed: add "
+                    f"@pipeline.source({each.stream!r}, since=..., at=...), where at= says what an "
+                    f"event's time is."
+                )
         if unknown := sorted(self.handlers.keys() - streams):
             raise belaypin.UsageError(
                 f"{unknown[0]!r} has a handler, and nothing fetches it; there are "
                 f"{', '.join(sorted(streams))}."
             )
+
+    def source_of(self, stream: str) -> Source | None:
+        """The source of a stream; None if there is none."""
+        found = (p for p in self.parts if isinstance(p, Source) and p.stream == stream)
+        return next(found, None)
 
     def _handler(self, stream: str, names: tuple[str, ...], *, is_bulk: bool) -> Callable[[F], F]:
         def decorate(function: F) -> F:

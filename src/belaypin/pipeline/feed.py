@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import belaypin
 from belaypin.fields import describe
+from belaypin.pipeline.parts import Source
+
+if TYPE_CHECKING:
+    from belaypin.pipeline.definition import Pipeline
 
 __all__ = ["Feed"]
 
@@ -17,24 +21,23 @@ _AHEAD = 1_000
 class Feed:
     """Batches of entities, those furthest behind first among the next thousand or so.
 
-    ``streams`` are those whose lag counts; entities that the store does not know come in between,
-    in the order in which they were named. Raises UsageError for what is no entity.
+    Entities that the store does not know come last, in the order in which they were named. Raises
+    UsageError for what is no entity.
     """
 
     def __init__(
         self,
         entities: Iterable[Any],
         store: belaypin.Store,
-        pipeline: str,
-        streams: tuple[str, ...],
+        pipeline: Pipeline,
         size: int,
     ) -> None:
         self._source: Iterator[Any] = iter(entities)
         self._known = len(entities) if isinstance(entities, Sized) else None
         self._taken = 0
         self._store = store
-        self._pipeline = pipeline
-        self._streams = streams
+        self._pipeline = pipeline.name
+        self._streams = [part.stream for part in pipeline.parts if isinstance(part, Source)]
         self._size = size
         self._ahead: list[str] = []
         self._is_over = False

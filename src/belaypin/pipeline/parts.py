@@ -11,7 +11,7 @@ import msgspec
 
 import belaypin
 from belaypin.fields import describe
-from belaypin.times import duration_us
+from belaypin.times import Duration, duration_us
 
 __all__ = ["Function", "Handler", "Limits", "Listener", "Source", "Watch", "limits_of"]
 
@@ -133,7 +133,7 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
 
     stream: str
     events: Function
-    options: dict[str, Any]
+    settle: Duration
     reconnect: belaypin.Retry
 
 

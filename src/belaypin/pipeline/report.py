@@ -8,12 +8,11 @@ import msgspec
 
 from belaypin.pipeline.tally import StreamTally
 
-__all__ = ["EXIT_CODES", "Ended", "Progress", "RunReport", "StreamReport"]
+__all__ = ["Ended", "Progress", "RunReport", "StreamReport"]
 
 Ended = Literal["complete", "stopped", "deadline", "failed"]
 
-_COMPLETE, _NOT_SO, _CANNOT, _STOPPED, _STORE = 0, 1, 2, 3, 4
-EXIT_CODES = {"complete": _COMPLETE, "stopped": _STOPPED, "deadline": _STOPPED}
+_COMPLETE, _NOT_SO, _STOPPED, _STORE = 0, 1, 3, 4  # as all commands exit
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,7 +47,6 @@ class Run:
         pipeline: Pipeline,
         store: belaypin.Store,
         engine: Engine,
-        feed: Feed,
         stop: Stop,
         *,
         task: Task | None,
@@ -55,7 +54,7 @@ class Run:
         progress: Callable[[Progress], Any] | None,
     ) -> None:
         self._engine = engine
-        self._feed = feed
+        self._feed: Feed | None = None
         self._stop = stop
         self._task = task
         self._grace_s = grace_s
@@ -73,12 +72,17 @@ class Run:
         self._told_s = 0.0
         self._telling = threading.Lock()
         self._deaths = 0
-        self._done = self._failed = self._left = 0
+        self._done = self._failed = 0
         self._errors: list[tuple[str, str]] = []
         self._broken = False
 
-    def go(self) -> None:
-        """Work until all is done, or it is time to stop."""
+    def go(self, feed: Feed) -> None:
+        """Work until all of the feed is done, or it is time to stop. Counts entities anew."""
+        self._feed = feed
+        self._done = self._failed = 0
+        self._errors.clear()
+        self._held.clear()
+        self._held_since_s = None
         gave_up_s: float | None = None
         while True:
             if not self._is_ending():
@@ -113,6 +117,11 @@ class Run:
         )
 
     @property
+    def is_broken(self) -> bool:
+        """Whether it can't go on: ``report`` says why."""
+        return self._broken
+
+    @property
     def is_abandoned(self) -> bool:
         """Whether workers did not come back in time."""
         return bool(self._work)
@@ -124,7 +133,7 @@ class Run:
             if monotonic_s() < self._not_before_s:
                 return
             try:
-                batch = self._again.popleft() if self._again else self._feed.batch()
+                batch = self._again.popleft() if self._again else self._ahead()
             except belaypin.StoreUnavailable as error:
                 self._bear("StoreUnavailable", str(error))
                 return
@@ -135,6 +144,9 @@ class Run:
             except Stopped:  # the grace of a batch in our own thread is over
                 self._again.append(batch)
                 raise
+
+    def _ahead(self) -> Batch:
+        return () if self._feed is None else self._feed.batch()
 
     @property
     def _window(self) -> int:
@@ -149,7 +161,7 @@ class Run:
     def _work_here(self, text: bytes) -> bytes:
         assert self._crew is not None
         entities = msgspec.json.decode(text, type=list[str])
-        return self._crew.batch(entities, self._stop, self._count).encode()
+        return self._crew.batch(entities, self._stop, self.count).encode()
 
     def _take_back(self, future: Future[bytes], batch: Batch) -> None:
         try:
@@ -220,6 +232,10 @@ class Run:
 
     # --- how it stands ---------------------------------------------------------------------------
 
+    def note(self, entity: str, error: str) -> None:
+        """Add an error to the report."""
+        self._errors.append((entity, error))
+
     def _is_ending(self) -> bool:
         return self._broken or self._stop.is_set()
 
@@ -229,7 +245,7 @@ class Run:
 
     def _remaining(self) -> int | None:
         back = sum(map(len, self._again)) + sum(map(len, self._work.values()))
-        ahead = self._feed.remaining
+        ahead = 0 if self._feed is None else self._feed.remaining
         return None if ahead is None else back + ahead
 
     def _reason(self, remaining: int | None) -> Ended:
@@ -239,7 +255,8 @@ class Run:
             return "complete"
         return "stopped" if self._stop.is_asked else "deadline"
 
-    def _count(self, stream: str, counts: StreamTally) -> None:
+    def count(self, stream: str, counts: StreamTally) -> None:
+        """Add what was counted in this process."""
         self._tally.add(stream, counts)
         self._tell()
 

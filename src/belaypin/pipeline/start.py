@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import belaypin
@@ -13,7 +14,7 @@ from belaypin.fields import check_count, describe
 from belaypin.pipeline import awaiting
 from belaypin.pipeline.engines import Engine, Serial, engine_of
 from belaypin.pipeline.feed import Feed
-from belaypin.pipeline.parts import Source
+from belaypin.pipeline.listening import Listening
 from belaypin.pipeline.reference import Reference
 from belaypin.pipeline.report import Progress, RunReport
 from belaypin.pipeline.running import Run
@@ -38,12 +39,19 @@ class Options(NamedTuple):
     progress: Callable[[Progress], Any] | None
     stop: Stop
     batch: int | None
+    live: bool
+    every_s: float
 
 
 def start(pipeline: Pipeline, url: str, options: Options) -> RunReport:
     """Run the pipeline on the store at ``url``."""
     refuse_while_loading(pipeline.name)
     pipeline.check()
+    if options.live and not pipeline.listeners:
+        raise belaypin.UsageError(
+            f"The pipeline {pipeline.name!r} listens to nothing: decorate a function that yields "
+            f"events with @pipeline.live(stream), or run it without live."
+        )
     check_count("batch", options.batch, at_least=1)
     due_s = None if options.deadline_s is None else monotonic_s() + options.deadline_s
     stop = Stop(due_s, parent=options.stop)
@@ -58,14 +66,20 @@ def start(pipeline: Pipeline, url: str, options: Options) -> RunReport:
                 pipeline,
                 store,
                 engine,
-                _feed(pipeline, store, engine, options),
                 stop,
                 task=None if engine.is_local else _task(pipeline, url, engine),
                 grace_s=options.grace_s,
                 progress=options.progress,
             )
+            size = options.batch or (1 if engine.is_local else _FAR_BATCH)
             with contextlib.suppress(Stopped):
-                run.go()
+                if options.live:
+                    listed = partial(_entities, pipeline, options.entities)
+                    listening = Listening(pipeline, store, run, stop, listed, size)
+                    listening.go(options.every_s, options.grace_s)
+                else:
+                    entities = _entities(pipeline, options.entities)
+                    run.go(Feed(entities, store, pipeline, size))
             is_abandoned = run.is_abandoned
             return run.report(_name(options.engine))
     finally:
@@ -79,12 +93,6 @@ def set_up(pipeline: Pipeline, store: belaypin.Store) -> None:
             awaiting.run_at_home(function.call, store)
         else:
             function.call(store)
-
-
-def _feed(pipeline: Pipeline, store: belaypin.Store, engine: Engine, options: Options) -> Feed:
-    streams = tuple(part.stream for part in pipeline.parts if isinstance(part, Source))
-    size = options.batch or (1 if engine.is_local else _FAR_BATCH)
-    return Feed(_entities(pipeline, options.entities), store, pipeline.name, streams, size)
 
 
 def _entities(pipeline: Pipeline, given: Iterable[str | int] | None) -> Iterable[Any]:

@@ -74,13 +74,15 @@ def on_signals(stop: Stop, interrupt_s: float | None = None) -> Iterator[None]:
         yield
         return
     handler = _Handler(stop, interrupt_s)
+    if stop.due_s is not None and interrupt_s is not None:
+        handler.interrupt_after(stop.due_s - monotonic_s() + interrupt_s)
     before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
-        handler.timer.cancel()
+        handler.cancel()
 
 
 class _Handler:
@@ -88,8 +90,7 @@ class _Handler:
         self._stop = stop
         self._interrupt_s = interrupt_s
         self._is_over = False
-        self.timer = threading.Timer(interrupt_s or 0, self._interrupt)
-        self.timer.daemon = True
+        self._timers: list[threading.Timer] = []
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if self._is_over:
@@ -99,7 +100,19 @@ class _Handler:
             _end(number)
         self._stop.set()
         if self._interrupt_s is not None:
-            self.timer.start()
+            self.interrupt_after(self._interrupt_s)
+
+    def interrupt_after(self, seconds: float) -> None:
+        """Raise Stopped in the main thread after so long."""
+        timer = threading.Timer(seconds, self._interrupt)
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
+
+    def cancel(self) -> None:
+        """Nothing is to be interrupted any more."""
+        for timer in self._timers:
+            timer.cancel()
 
     def _interrupt(self) -> None:
         self._is_over = True

@@ -36,7 +36,11 @@ def extend(key_id: int, generation: int, start_us: int, end_us: int) -> Program[
         return
     stream = {"key_id": key_id, "generation": generation}
     rows = yield Statement("coverage.touching", {**stream, "start_us": start_us, "end_us": end_us})
-    if list(rows) == [(start_us, end_us)]:
+    if len(rows) == 1 and rows[0][0] <= start_us:
+        first_us, last_us = rows[0]
+        if last_us < end_us:
+            moved = {**stream, "start_us": first_us, "end_us": end_us}
+            yield Statement("coverage.move", moved)
         return
     for start, end in rows:
         yield Statement("coverage.delete", {**stream, "start_us": start})

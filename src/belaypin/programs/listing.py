@@ -10,31 +10,30 @@ from belaypin.filters import Filter
 from belaypin.ids import ItemId
 from belaypin.keys import Key
 from belaypin.program import Program, SqlValue, Statement
-from belaypin.programs.roster import Lease, Streams
+from belaypin.programs.roster import Streams
 from belaypin.programs.scope import Scope
-from belaypin.programs.walks import BUDGET, Candidate, Found, Place, place_of, text_of
+from belaypin.programs.standing import Lease
+from belaypin.programs.walks import (
+    BUDGET,
+    Candidate,
+    Found,
+    Place,
+    Stretch,
+    learnt,
+    place_of,
+    text_of,
+)
 from belaypin.records.listing import GapRow, ItemRow, LeaseRow, LeaseState, Listing, OperationRow
 from belaypin.revisions import parts
 from belaypin.segments import unpack
 from belaypin.times import MAX_US, MIN_US, from_us, to_us
 
-__all__ = ["LEASE_FIELDS", "Leases", "gaps", "items", "operations", "pipelines"]
+__all__ = ["LEASE_FIELDS", "Leases", "gaps", "items", "operations"]
 
 LEASE_FIELDS = ("pipeline", "entity", "state", "role", "owner", "updated")
 
 _SEGMENTS_TOGETHER = 4
 _OWNER_PARTS = 6
-
-
-def pipelines() -> Program[list[str]]:
-    """The names of all pipelines, in order."""
-    found: list[str] = []
-    while True:
-        after = found[-1] if found else ""
-        rows = yield Statement("listing.pipelines", {"after": after})
-        if rows[0][0] is None:
-            return found
-        found.append(rows[0][0])
 
 
 class Leases:
@@ -52,14 +51,17 @@ class Leases:
         """Those that a filter may pick: released ones only if it asks for them."""
         return cls(scope, with_released=any(t.text == "released" for t in where.of("state")))
 
-    def step(self, after: Place | None, count: int) -> Program[list[Candidate]]:
+    def step(self, after: Place | None, count: int) -> Program[Stretch]:
         names = ("at_pipeline", "at_entity", "at_role")
-        at = dict(zip(names, after or ("", "", ""), strict=False))
-        params: dict[str, SqlValue] = {**self._scope.params(), **at, "scan": count}
-        params["with_released"] = int(self._with_released)
-        rows = yield Statement("listing.leases", params)
+        at: dict[str, SqlValue] = dict(zip(names, after or ("", "", ""), strict=False))
+        scope = self._scope
+        if after is not None:
+            scope = Scope((after[0], after[1], ""), scope.last)
+        name = "listing.all_leases" if self._with_released else "listing.leases"
+        rows = yield Statement(name, {**scope.params(), **at, "scan": count})
         self._known = {number: _lease(*row) for number, row in enumerate(rows)}
-        return [Candidate(number, (row[1], row[2], row[4])) for number, row in enumerate(rows)]
+        found = [Candidate(number, (row[1], row[2], row[4])) for number, row in enumerate(rows)]
+        return Stretch(found, len(rows) < count, len(rows))
 
     def learn(self, candidates: Sequence[Candidate]) -> Program[dict[int, Found]]:
         yield from ()
@@ -100,8 +102,9 @@ def _lease(
         ttl=timedelta(microseconds=ttl_us),
         deaths=deaths,
     )
-    values = {"pipeline": pipeline, "entity": entity, "stream": stream, "state": state}
-    return Found(row, {**values, "role": role, "owner": owner, "updated": now_us - renewed_us})
+    values: dict[str, Any] = {"pipeline": pipeline, "entity": entity, "state": state}
+    values |= {"role": role, "owner": owner, "updated": now_us - renewed_us}
+    return Found(lambda: row, values)
 
 
 def _process(owner: str) -> tuple[str | None, int | None]:
@@ -150,10 +153,15 @@ def _item(item_id: ItemId, mark: bytes | None, seq: int, created_us: int) -> Ite
 def operations(status: str | None, limit: int, after: str | None) -> Program[Listing[OperationRow]]:
     """Operations by their ids."""
     place = place_of(after, "operations") or ("",)
-    params: dict[str, SqlValue] = {"after": place[0], "status": status or "", "scan": limit + 1}
-    rows = yield Statement("listing.operations", params)
-    found = tuple(_operation(*row) for row in rows[:limit])
-    more = text_of((found[-1].id,), "operations") if len(rows) > limit else None
+    rare = status in ("running", "failed")
+    name = "listing.unfinished_operations" if rare else "listing.operations"
+    count = max(BUDGET, limit + 1) if status is not None else limit + 1
+    rows = yield Statement(name, {"after": place[0], "scan": count})
+    picked = [row for row in rows if status is None or row[1] == status]
+    found = tuple(_operation(*row) for row in picked[:limit])
+    if len(picked) > limit:
+        return Listing(found, text_of((found[-1].id,), "operations"))
+    more = text_of((rows[-1][0],), "operations") if len(rows) == count else None
     return Listing(found, more)
 
 
@@ -189,21 +197,21 @@ def gaps(walk: Streams, where: Filter, limit: int, after: str | None) -> Program
     if (cursor := place_of(after, "gaps")) is not None:
         at = cursor[:3]
         found += yield from _gaps_of(Key(*at), cursor[3], limit + 1)
-    left, count = max(BUDGET, limit + 1), limit + 1
+    left, count = BUDGET, min(limit + 1, BUDGET)
     while len(found) <= limit and left > 0:
-        candidates = yield from walk.step(at, count)
-        known = (yield from walk.learn(candidates)) if candidates else {}
-        for candidate in candidates:
+        stretch = yield from walk.step(at, count)
+        known = yield from learnt(walk, stretch)
+        for candidate in stretch.candidates:
             at = candidate.place
             each = known.get(candidate.number)
-            if each is not None and each.row.gaps and where.matches(each.values):
-                found += yield from _gaps_of(each.row.key, MIN_US - 1, limit + 1 - len(found))
+            if each is not None and where.matches(each.values):
+                found += yield from _gaps_of(Key(*at), MIN_US - 1, limit + 1 - len(found))
             if len(found) > limit:
                 break
-        if len(candidates) < count:
+        if stretch.is_end:
             at = None
             break
-        left -= len(candidates)
+        left -= stretch.cost
     if len(found) > limit:
         last = found[limit - 1]
         place: Place = (*_columns(last.key), to_us(last.start, "start"))

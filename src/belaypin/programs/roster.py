@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from belaypin.filters import Filter
-from belaypin.keys import Key
 from belaypin.program import Program, SqlValue, Statement
+from belaypin.programs import sieve
 from belaypin.programs.scope import Scope
-from belaypin.programs.walks import Candidate, Found, Place
-from belaypin.records.listing import EntityRow, StreamRow
-from belaypin.records.status import StatusWord
-from belaypin.times import from_us
+from belaypin.programs.standing import EntityFacts, Lease, StreamFacts, of_entity, of_stream
+from belaypin.programs.walks import (
+    BUDGET,
+    Candidate,
+    Found,
+    Place,
+    Stretch,
+    page,
+    place_of,
+    text_of,
+)
+from belaypin.records.listing import Listing
 
-__all__ = ["ENTITY_FIELDS", "STREAM_FIELDS", "Entities", "Order", "Streams", "narrowed"]
+__all__ = [
+    "ENTITY_FIELDS",
+    "STREAM_FIELDS",
+    "Entities",
+    "Order",
+    "Streams",
+    "listed",
+    "pipelines",
+]
 
 Order = Literal["key", "lag", "updated"]
 
@@ -28,135 +43,190 @@ STREAM_FIELDS = (
 ENTITY_FIELDS = tuple(name for name in STREAM_FIELDS if name != "stream")
 
 _BEGINNING = -(2**63)
+_WINDOW = 10_000
+_WINDOW_COST = 1_000
 
 
-def narrowed(where: Filter, pipeline: str | None, entity: str | None = None) -> Scope | None:
-    """The keys that a filter may pick at most; None: none at all."""
-    pipelines = {
-        term.text for term in where.of("pipeline") if term.operator == ":" and not term.is_prefix
-    }
-    if pipeline is not None:
-        pipelines.add(pipeline)
-    if len(pipelines) > 1:
-        return None
-    name = next(iter(pipelines), None)
-    if name is None:
-        return Scope.of(None, None)
-    entities = {
-        term.text for term in where.of("entity") if term.operator == ":" and not term.is_prefix
-    }
-    if entity is not None:
-        entities.add(entity)
-    if len(entities) > 1:
-        return None
-    return Scope.of(name, next(iter(entities), None))
+class Texts(NamedTuple):
+    """The statements of a walk: by key for each source, in the other orders, and sifted."""
+
+    what: str
+    by_key: Mapping[str | None, str]
+    by_lag: str
+    by_update: str
+    sifted: str
 
 
-class Lease(NamedTuple):
-    """A lease that nobody has released."""
-
-    key_id: int
-    role: str
-    owner: str
-    ttl_us: int
-    expires_us: int
-
-    def is_live(self, now_us: int) -> bool:
-        return now_us < self.expires_us <= now_us + 2 * self.ttl_us
-
-
-class Trouble(NamedTuple):
-    """What an entity's row says of its runs."""
-
-    quarantined_us: int | None
-    failed_us: int | None
-    next_try_us: int | None
-
-    def word(self, now_us: int) -> StatusWord | None:
-        if self.failed_us is None:
-            return None
-        is_waiting = self.next_try_us is not None and self.next_try_us > now_us
-        return "waiting" if is_waiting else "failed"
+ENTITIES = Texts(
+    "entities",
+    {
+        None: "listing.entities_by_key",
+        "failing": "listing.entities_failing",
+        "quarantined": "listing.entities_quarantined",
+        "held": "listing.entities_held",
+        "begun": "listing.entities_begun",
+        "put_aside": "listing.entities_put_aside",
+        "gaps": "listing.entities_gaps",
+        "priority": "listing.entities_priority",
+        "complete": "listing.entities_complete",
+    },
+    "listing.entities_by_lag",
+    "listing.entities_by_update",
+    "listing.entities_sifted",
+)
+STREAMS = Texts(
+    "streams",
+    {
+        None: "listing.streams_by_key",
+        "failing": "listing.streams_failing",
+        "quarantined": "listing.streams_begun",  # with no window open a stream's word is another
+        "held": "listing.streams_held",
+        "begun": "listing.streams_begun",
+        "put_aside": "listing.streams_put_aside",
+        "gaps": "listing.streams_gaps",
+        "priority": "listing.streams_priority",
+        "complete": "listing.streams_complete",
+    },
+    "listing.streams_by_lag",
+    "listing.streams_by_update",
+    "listing.streams_sifted",
+)
 
 
 class _Roster:
     """What both walks share: three orders of a range of keys."""
 
-    what: str
+    texts: Texts
 
-    def __init__(self, scope: Scope, order: Order) -> None:
-        self.name = f"{self.what}:{order}"
+    def __init__(self, where: Filter, scope: Scope, order: Order) -> None:
+        self.name = f"{self.texts.what}:{order}"
+        self.order = order
         self._scope = scope
-        self._order = order
+        self._source = sieve.source(where)
+        self._sifting = None
+        if self._source is None:
+            self._sifting = sieve.sifting(where, is_entities=self.texts is ENTITIES)
+        self._pipelines: list[str] | None = None
 
-    def step(self, after: Place | None, count: int) -> Program[list[Candidate]]:
-        params: dict[str, SqlValue] = {**self._scope.params(), "scan": count}
-        if self._order == "key":
-            names = ("at_pipeline", "at_entity", "at_stream")
-            params |= zip(names, after or ("", "", ""), strict=False)
-            rows = yield Statement(_BY_KEY[self.what], params)
-            return [Candidate(row[0], tuple(row[1:])) for row in rows]
-        at = after or (_BEGINNING, _BEGINNING)
-        params |= {"at_place": at[0], "at_key_id": at[1]}
-        by = _BY_LAG if self._order == "lag" else _BY_UPDATE
-        rows = yield Statement(by[self.what], params)
-        return [Candidate(row[0], (row[1], row[0])) for row in rows]
+    @property
+    def is_small(self) -> bool:
+        """Whether it may well be small enough to be read as a whole, and put in any order."""
+        return self._source is not None or self._scope.first[1] == self._scope.last[1] != ""
+
+    def step(self, after: Place | None, count: int) -> Program[Stretch]:
+        if self.order == "key":
+            return (yield from self.by_keys(after, count))
+        if self._pipelines is None:
+            self._pipelines = yield from _pipelines(self._scope)
+        return (yield from self._in_order(self._pipelines, after, count))
+
+    def by_keys(self, after: Place | None, count: int) -> Program[Stretch]:
+        """The next candidates in the order of their keys."""
+        scope = self._scope if after is None else self._beyond(after)
+        if self._sifting is not None:
+            return (yield from self._sift(scope, self._sifting, count))
+        rows = yield Statement(self.texts.by_key[self._source], {**scope.params(), "scan": count})
+        found = [Candidate(row[0], tuple(row[1:])) for row in rows]
+        return Stretch(found, len(rows) < count, len(rows))
+
+    def _beyond(self, place: Place) -> Scope:
+        return self._scope.beyond((place[0], place[1], place[2]))
+
+    def _sift(self, scope: Scope, sifting: dict[str, SqlValue], count: int) -> Program[Stretch]:
+        """Look through a window of rows for what the filter may pick."""
+        at = scope.params()
+        ends = yield Statement("listing.window_end", {**at, "beyond": _WINDOW - 1})
+        end = tuple(ends[0]) if ends else scope.last
+        columns = ("end_pipeline", "end_entity", "end_stream")
+        limits: dict[str, SqlValue] = {**sifting, **dict(zip(columns, end, strict=True))}
+        rows = yield Statement(self.texts.sifted, {**at, **limits, "scan": count})
+        found = [Candidate(row[0], tuple(row[1:])) for row in rows]
+        if len(rows) == count:
+            return Stretch(found, False, max(count, _WINDOW_COST))
+        if ends:
+            found.append(Candidate(None, end))
+        return Stretch(found, not ends, max(len(rows), _WINDOW_COST))
+
+    def _in_order(
+        self, pipelines: Sequence[str], after: Place | None, count: int
+    ) -> Program[Stretch]:
+        """The next candidates of all these pipelines in one order, by lag or by the newest change."""
+        each = max(1, count if len(pipelines) == 1 else 2 * count // max(1, len(pipelines)))
+        place, tie = after or (_BEGINNING, _BEGINNING)
+        at: dict[str, SqlValue] = {"at_place": place, "at_key_id": tie, "scan": each}
+        found: list[Candidate] = []
+        seen_to: Place | None = None
+        looked = 0
+        for pipeline in pipelines:
+            name = self.texts.by_lag if self.order == "lag" else self.texts.by_update
+            rows = yield Statement(name, {**at, "pipeline": pipeline})
+            looked += len(rows)
+            found += [Candidate(row[0], (row[1], row[2])) for row in rows]
+            if len(rows) == each:
+                last = found[-1].place
+                seen_to = last if seen_to is None else min(seen_to, last)
+        found.sort(key=lambda candidate: candidate.place)
+        if seen_to is not None:
+            found = [candidate for candidate in found if candidate.place <= seen_to]
+        return Stretch(found, seen_to is None, looked)
+
+    def learn(self, candidates: Sequence[Candidate]) -> Program[dict[int, Found]]:
+        raise NotImplementedError
 
 
-_BY_KEY = {"entities": "listing.entities_by_key", "streams": "listing.streams_by_key"}
-_BY_LAG = {"entities": "listing.entities_by_lag", "streams": "listing.streams_by_lag"}
-_BY_UPDATE = {"entities": "listing.entities_by_update", "streams": "listing.streams_by_update"}
+def listed(roster: _Roster, where: Filter, limit: int, after: str | None) -> Program[Listing[Any]]:
+    """A page of the roster. What is few is read as a whole and put in order, however rare it is."""
+    if roster.order != "key" and roster.is_small:
+        known = yield from _all(roster)
+        if known is not None:
+            return _ordered(roster, known, where, limit, after)
+    return (yield from page(roster, where, limit, after))
 
 
-class EntityFacts(NamedTuple):
-    """An entity's row, and its streams rolled up."""
+def _all(roster: _Roster) -> Program[dict[int, Found] | None]:
+    """Everything that the walk by keys finds; None if that is too much."""
+    yield Statement("recovery.begin")
+    stretch = yield from roster.by_keys(None, BUDGET)
+    if not stretch.is_end:
+        return None
+    real = [candidate for candidate in stretch.candidates if candidate.number is not None]
+    return (yield from roster.learn(real)) if real else {}
 
-    key_id: int
-    pipeline: str
-    entity: str
-    attempts: int
-    error: str | None
-    priority: int
-    quarantined_us: int | None
-    failed_us: int | None
-    next_try_us: int | None
-    completed_us: int | None
-    items: int
-    skipped: int
-    changed: int
-    late: int
-    failures: int
-    updated_us: int
-    streams: int
-    complete: int
-    begun: int
-    now_us: int
-    gaps: int
-    head_us: int | None
-    lag_stream: str | None
 
-    def word(self, leases: Sequence[Lease]) -> StatusWord:
-        """The word of ``store.status``; docs/explanation/recovery.md has the order."""
-        if self.quarantined_us is not None:
-            return "quarantined"
-        if any(lease.is_live(self.now_us) for lease in leases):
-            return "working"
-        trouble = Trouble(self.quarantined_us, self.failed_us, self.next_try_us).word(self.now_us)
-        if trouble is not None:
-            return trouble
-        if self.begun or leases:
-            return "interrupted"
-        is_whole = self.streams > 0 and self.complete == self.streams
-        return "complete" if self.completed_us is not None or is_whole else "open"
+def _ordered(
+    roster: _Roster, known: Mapping[int, Found], where: Filter, limit: int, after: str | None
+) -> Listing[Any]:
+    places: dict[Place, Found] = {}
+    for number, each in known.items():
+        place = each.head_us if roster.order == "lag" else each.slot
+        if place is not None and where.matches(each.values):
+            places[place, number] = each
+    begin = place_of(after, roster.name)
+    order = sorted(place for place in places if begin is None or place > begin)
+    rows = tuple(places[place].row() for place in order[:limit])
+    more = text_of(order[limit - 1], roster.name) if len(order) > limit else None
+    return Listing(rows, more)
+
+
+def _pipelines(scope: Scope) -> Program[list[str]]:
+    if scope.first[0] == scope.last[0]:
+        return [scope.first[0]]
+    return (yield from pipelines())
+
+
+def pipelines() -> Program[list[str]]:
+    """The names of all pipelines, in order."""
+    rows = yield Statement("listing.pipelines")
+    return [name for (name,) in rows]
 
 
 class Entities(_Roster):
     """Entities that have a row of their own: somebody took a lease on them, or saved a state."""
 
-    what = "entities"
+    texts = ENTITIES
 
     def learn(self, candidates: Sequence[Candidate]) -> Program[dict[int, Found]]:
-        ids = _ids(candidate.number for candidate in candidates)
+        ids = _ids(c.number for c in candidates if c.number is not None)
         rows = yield Statement("listing.entities", ids)
         leases = yield from _held(ids)
         facts = [EntityFacts(*row) for row in rows]
@@ -164,62 +234,22 @@ class Entities(_Roster):
         if any(each.failures for each in facts):
             quarantined = dict((yield Statement("listing.quarantined_beneath", ids)))
         return {
-            each.key_id: _entity(each, leases.get(each.key_id, []), quarantined.get(each.key_id, 0))
+            each.key_id: of_entity(
+                each, leases.get(each.key_id, []), quarantined.get(each.key_id, 0)
+            )
             for each in facts
         }
-
-
-class StreamFacts(NamedTuple):
-    """A stream's row, and what its entity's says."""
-
-    key_id: int
-    pipeline: str
-    entity: str
-    stream: str
-    entity_id: int | None
-    items: int
-    skipped: int
-    changed: int
-    late: int
-    too_late: int
-    stale: int
-    failures: int
-    is_open: int
-    completed_us: int | None
-    processor: int
-    updated_us: int
-    version: int
-    error: str | None
-    priority: int | None
-    quarantined_us: int | None
-    failed_us: int | None
-    next_try_us: int | None
-    now_us: int
-    intervals: int
-    head_us: int | None
-    covered_us: int | None
-
-    def word(self, leases: Sequence[Lease]) -> StatusWord:
-        """The word of ``store.status``: that of its entity where a window is open."""
-        if self.completed_us is not None:
-            return "complete"
-        if not self.is_open:
-            return "open"
-        if any(lease.is_live(self.now_us) for lease in leases):
-            return "working"
-        if self.quarantined_us is not None:
-            return "quarantined"
-        trouble = Trouble(self.quarantined_us, self.failed_us, self.next_try_us).word(self.now_us)
-        return trouble or "interrupted"
 
 
 class Streams(_Roster):
     """Streams, and what else was saved at a key of three parts."""
 
-    what = "streams"
+    texts = STREAMS
 
     def learn(self, candidates: Sequence[Candidate]) -> Program[dict[int, Found]]:
-        rows = yield Statement("listing.streams", _ids(c.number for c in candidates))
+        rows = yield Statement(
+            "listing.streams", _ids(c.number for c in candidates if c.number is not None)
+        )
         facts = [StreamFacts(*row) for row in rows]
         entities = {each.entity_id for each in facts if each.entity_id is not None}
         leases = yield from _held(_ids(entities))
@@ -228,7 +258,7 @@ class Streams(_Roster):
         if put_aside:
             quarantined = dict((yield Statement("listing.quarantined", _ids(put_aside))))
         return {
-            each.key_id: _stream(
+            each.key_id: of_stream(
                 each, leases.get(each.entity_id or 0, []), quarantined.get(each.key_id, 0)
             )
             for each in facts
@@ -241,83 +271,6 @@ def _held(ids: dict[str, SqlValue]) -> Program[dict[int, list[Lease]]]:
     for lease in (Lease(*row) for row in rows):
         found.setdefault(lease.key_id, []).append(lease)
     return found
-
-
-def _entity(facts: EntityFacts, leases: Sequence[Lease], quarantined: int) -> Found:
-    lag_us = None if facts.head_us is None else facts.now_us - facts.head_us
-    lag_key = None
-    if facts.lag_stream is not None:
-        lag_key = Key(facts.pipeline, facts.entity, facts.lag_stream)
-    row = EntityRow(
-        key=Key(facts.pipeline, facts.entity),
-        status=facts.word(leases),
-        streams=facts.streams,
-        items=facts.items,
-        skipped=facts.skipped,
-        changed=facts.changed,
-        late=facts.late,
-        failures=facts.failures - quarantined,
-        quarantined=quarantined,
-        gaps=facts.gaps,
-        lag=_length(lag_us),
-        lag_key=lag_key,
-        attempts=facts.attempts,
-        error=facts.error,
-        updated_at=from_us(facts.updated_us),
-        priority=facts.priority,
-        live_leases=sum(lease.is_live(facts.now_us) for lease in leases),
-    )
-    values = {"pipeline": facts.pipeline, "entity": facts.entity, "gaps": facts.gaps}
-    return Found(row, values | _values(facts, row.status, lag_us, leases))
-
-
-def _stream(facts: StreamFacts, leases: Sequence[Lease], quarantined: int) -> Found:
-    lag_us = None
-    if facts.head_us is not None and facts.completed_us is None:
-        lag_us = facts.now_us - facts.head_us
-    gaps = max(0, facts.intervals - 1)
-    row = StreamRow(
-        key=Key(facts.pipeline, facts.entity, facts.stream),
-        status=facts.word(leases),
-        items=facts.items,
-        skipped=facts.skipped,
-        changed=facts.changed,
-        late=facts.late,
-        too_late=facts.too_late,
-        stale=facts.stale,
-        failures=facts.failures - quarantined,
-        quarantined=quarantined,
-        gaps=gaps,
-        head=None if facts.head_us is None else from_us(facts.head_us),
-        lag=_length(lag_us),
-        covered_from=None if facts.covered_us is None else from_us(facts.covered_us),
-        is_open=bool(facts.is_open),
-        processor=facts.processor,
-        updated_at=from_us(facts.updated_us),
-        version=facts.version,
-    )
-    names = {"pipeline": facts.pipeline, "entity": facts.entity, "stream": facts.stream}
-    return Found(row, {**names, "gaps": gaps, **_values(facts, row.status, lag_us, leases)})
-
-
-def _values(
-    facts: EntityFacts | StreamFacts, word: str, lag_us: int | None, leases: Sequence[Lease]
-) -> dict[str, Any]:
-    return {
-        "state": word,
-        "lag": lag_us,
-        "items": facts.items,
-        "failures": facts.failures,
-        "error": facts.error,
-        "role": [lease.role for lease in leases],
-        "owner": [lease.owner for lease in leases],
-        "updated": facts.now_us - facts.updated_us,
-        "priority": facts.priority or 0,
-    }
-
-
-def _length(us: int | None) -> timedelta | None:
-    return None if us is None else timedelta(microseconds=us)
 
 
 def _ids(numbers: Iterable[int]) -> dict[str, SqlValue]:

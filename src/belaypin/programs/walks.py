@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from belaypin.errors import UsageError
 from belaypin.fields import describe
 from belaypin.filters import Filter, Values
-from belaypin.program import Program
-from belaypin.records.listing import Count, Listing, Row
+from belaypin.program import Program, Statement
+from belaypin.records.listing import Count, Listing
 
-__all__ = ["BUDGET", "Candidate", "Found", "Place", "Walk", "count", "page", "place_of", "text_of"]
-
-R = TypeVar("R", bound=Row)
+__all__ = [
+    "BUDGET",
+    "Candidate",
+    "Found",
+    "Place",
+    "Stretch",
+    "Walk",
+    "count",
+    "learnt",
+    "page",
+    "place_of",
+    "text_of",
+]
 
 BUDGET = 2_000
 """How many candidates one call looks at."""
@@ -33,17 +43,27 @@ Place = tuple[Any, ...]
 
 
 class Candidate(NamedTuple):
-    """Something that may be listed: its row's number, and its place in the walk."""
+    """Something that may be listed: its row's number (None: nothing is), and its place in the walk."""
 
-    number: int
+    number: int | None
     place: Place
 
 
-class Found(NamedTuple):
-    """What is known of a candidate: its row, and its values for the filter."""
+class Stretch(NamedTuple):
+    """Some candidates in order; ``is_end``: there are none behind them. ``cost``: of the budget."""
 
-    row: Any
+    candidates: list[Candidate]
+    is_end: bool
+    cost: int
+
+
+class Found(NamedTuple):
+    """What is known of a candidate: how to make its row, and its values for the filter."""
+
+    row: Callable[[], Any]
     values: Values
+    head_us: int | None = None
+    slot: int = 0
 
 
 class Walk(Protocol):
@@ -51,7 +71,7 @@ class Walk(Protocol):
 
     name: str
 
-    def step(self, after: Place | None, count: int) -> Program[list[Candidate]]: ...
+    def step(self, after: Place | None, count: int) -> Program[Stretch]: ...
     def learn(self, candidates: Sequence[Candidate]) -> Program[dict[int, Found]]: ...
 
 
@@ -60,44 +80,51 @@ def page(walk: Walk, where: Filter, limit: int, after: str | None) -> Program[Li
     found: list[Any] = []
     place = place_of(after, walk.name)
     left = max(BUDGET, limit + 1)
-    count = min(limit + 1, _MOST_TOGETHER)
+    together = min(limit + 1, _MOST_TOGETHER)
+    yield Statement("recovery.begin")
     while True:
-        count = min(count, left)
-        candidates = yield from walk.step(place, count)
-        known = (yield from walk.learn(candidates)) if candidates else {}
-        for candidate in candidates:
-            if len(found) == limit:
-                return Listing(tuple(found), text_of(place, walk.name))
+        stretch = yield from walk.step(place, min(together, left))
+        known = yield from learnt(walk, stretch)
+        for candidate in stretch.candidates:
             each = known.get(candidate.number)
             if each is not None and where.matches(each.values):
-                found.append(each.row)
+                if len(found) == limit:
+                    return Listing(tuple(found), text_of(place, walk.name))
+                found.append(each.row())
             place = candidate.place
-        left -= len(candidates)
-        if len(candidates) < count:
+        left -= stretch.cost
+        if stretch.is_end:
             return Listing(tuple(found), None)
         if left <= 0:
             return Listing(tuple(found), text_of(place, walk.name))
-        count = _MOST_TOGETHER
+        together = _MOST_TOGETHER
 
 
 def count(walk: Walk, where: Filter, cap: int) -> Program[Count]:
     """How many the filter picks, up to ``cap`` of them."""
-    total, left, place, together = 0, max(BUDGET, cap), None, _MOST_TOGETHER
+    total, left, place = 0, max(BUDGET, cap + 1) if not where else BUDGET, None
+    yield Statement("recovery.begin")
     while True:
-        candidates = yield from walk.step(place, min(together, left))
+        stretch = yield from walk.step(place, left if not where else min(_MOST_TOGETHER, left))
         if where:
-            known = (yield from walk.learn(candidates)) if candidates else {}
+            known = yield from learnt(walk, stretch)
             total += sum(where.matches(each.values) for each in known.values())
         else:
-            total += len(candidates)
-        left -= len(candidates)
-        if total >= cap:
+            total += sum(candidate.number is not None for candidate in stretch.candidates)
+        left -= stretch.cost
+        if total > cap:
             return Count(cap, is_exact=False)
-        if len(candidates) < together and left > 0:
-            return Count(total)
-        if left <= 0:
-            return Count(total, is_exact=False)
-        place = candidates[-1].place
+        if stretch.is_end or left <= 0:
+            return Count(total, is_exact=stretch.is_end)
+        place = stretch.candidates[-1].place
+
+
+def learnt(walk: Walk, stretch: Stretch) -> Program[Mapping[Any, Found]]:
+    """What is known of a stretch, by number."""
+    real = [candidate for candidate in stretch.candidates if candidate.number is not None]
+    if not real:
+        return {}
+    return (yield from walk.learn(real))
 
 
 def text_of(place: Place | None, name: str) -> str:

@@ -20,3 +20,9 @@ WHERE key_id = :key_id AND generation = :generation AND start_us = :start_us;
 -- name: coverage.insert
 INSERT INTO belaypin_coverage (key_id, generation, start_us, end_us)
 VALUES (:key_id, :generation, :start_us, :end_us);
+
+-- name: coverage.move
+-- Most windows follow the one before: its interval grows.
+UPDATE belaypin_coverage
+SET end_us = :end_us
+WHERE key_id = :key_id AND generation = :generation AND start_us = :start_us;

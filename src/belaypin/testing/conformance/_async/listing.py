@@ -257,3 +257,49 @@ async def check_storage_is_told_kind_by_kind(place: AsyncPlace) -> None:
     told = whole.as_dict()
     assert told["rows"] == whole.rows
     assert any(kind["ratio"] for kind in told["kinds"])
+
+
+async def check_what_the_database_keeps_for_listings_is_true(place: AsyncPlace) -> None:
+    """Whatever moves a coverage: windows, failures, rewinds, forks, newer code, an older one."""
+    clock = FakeClock(minute(100))
+    store = await opened(place, clock=clock)
+    key = ("shop", "a", "posts")
+
+    async def kept(entity: str = "a") -> tuple[Any, int]:
+        (row,) = await store.streams(pipeline="shop", entity=entity)
+        covered = await store.coverage(row.key)
+        head = covered[0].end if covered else None
+        assert (row.head, row.gaps) == (head, max(0, len(covered) - 1))
+        assert row.lag == (None if head is None else clock.now - head)
+        return row.head, row.gaps
+
+    async with store.lease(*key[:2]) as lease:
+        for start, end in ((10, 20), (30, 40), (20, 25), (0, 5), (5, 10), (25, 30), (50, 60)):
+            await mine(place, lease, Source([]), since=minute(start), until=minute(end))
+            await kept()
+    assert await kept() == (minute(40), 1)
+    await store.savepoint(key[:2], "before")
+    await store.reopen(key, minute(15), minute(20))
+    assert await kept() == (minute(15), 2)
+    await store.fork(key[:2], ("shop", "b"))
+    assert await kept("b") == (minute(15), 2)
+    await store.reset(key)
+    assert await kept() == (None, 0)
+    await store.rewind(key[:2], to="before")
+    assert await kept() == (minute(40), 1)
+    async with store.lease(*key[:2]) as lease:
+        later = [event(1, 62), event(2, 64)]
+        async for window in lease.windows("posts", since=minute(60), until=minute(70), at="at"):
+            async for page in window.pages(Source(later).within(window)):
+                async with page.commit() as tx:
+                    for item in await tx.fresh(page.items, key="id"):
+                        async with tx.attempt(item):
+                            raise ZeroDivisionError
+    assert await kept() == (minute(40), 3)
+    await store.skip(failure_id=(await store.failures("shop"))[0].failure_id)
+    assert await kept() == (minute(40), 2)
+    async with store.lease(*key[:2]) as lease:
+        await mine(place, lease, Source([]), until=minute(3), processor=1)
+    assert await kept() == (minute(3), 0)
+    await store.gc()
+    assert await kept() == (minute(3), 0)

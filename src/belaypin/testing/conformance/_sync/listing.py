@@ -258,3 +258,49 @@ def check_storage_is_told_kind_by_kind(place: Place) -> None:
     told = whole.as_dict()
     assert told["rows"] == whole.rows
     assert any(kind["ratio"] for kind in told["kinds"])
+
+
+def check_what_the_database_keeps_for_listings_is_true(place: Place) -> None:
+    """Whatever moves a coverage: windows, failures, rewinds, forks, newer code, an older one."""
+    clock = FakeClock(minute(100))
+    store = opened(place, clock=clock)
+    key = ("shop", "a", "posts")
+
+    def kept(entity: str = "a") -> tuple[Any, int]:
+        (row,) = store.streams(pipeline="shop", entity=entity)
+        covered = store.coverage(row.key)
+        head = covered[0].end if covered else None
+        assert (row.head, row.gaps) == (head, max(0, len(covered) - 1))
+        assert row.lag == (None if head is None else clock.now - head)
+        return row.head, row.gaps
+
+    with store.lease(*key[:2]) as lease:
+        for start, end in ((10, 20), (30, 40), (20, 25), (0, 5), (5, 10), (25, 30), (50, 60)):
+            mine(place, lease, Source([]), since=minute(start), until=minute(end))
+            kept()
+    assert kept() == (minute(40), 1)
+    store.savepoint(key[:2], "before")
+    store.reopen(key, minute(15), minute(20))
+    assert kept() == (minute(15), 2)
+    store.fork(key[:2], ("shop", "b"))
+    assert kept("b") == (minute(15), 2)
+    store.reset(key)
+    assert kept() == (None, 0)
+    store.rewind(key[:2], to="before")
+    assert kept() == (minute(40), 1)
+    with store.lease(*key[:2]) as lease:
+        later = [event(1, 62), event(2, 64)]
+        for window in lease.windows("posts", since=minute(60), until=minute(70), at="at"):
+            for page in window.pages(Source(later).within(window)):
+                with page.commit() as tx:
+                    for item in tx.fresh(page.items, key="id"):
+                        with tx.attempt(item):
+                            raise ZeroDivisionError
+    assert kept() == (minute(40), 3)
+    store.skip(failure_id=store.failures("shop")[0].failure_id)
+    assert kept() == (minute(40), 2)
+    with store.lease(*key[:2]) as lease:
+        mine(place, lease, Source([]), until=minute(3), processor=1)
+    assert kept() == (minute(3), 0)
+    store.gc()
+    assert kept() == (minute(3), 0)

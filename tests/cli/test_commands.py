@@ -13,8 +13,8 @@ from belaypin.cli import SECTIONS
 from tests.cli.shop import HOSTILE_PATH, call
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "json"
-ELSEWHERE = {"demo"}
-"""Commands that need more than a store: tests/acceptance."""
+ELSEWHERE = {"demo", "ui"}
+"""Commands that need more than a store: tests/acceptance, tests/web."""
 
 
 class Case(NamedTuple):

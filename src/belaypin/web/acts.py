@@ -91,7 +91,7 @@ async def _failures(view: View, params: Chosen, verb: str, text: str, *, final: 
         raise UsageError("Choose first: a pipeline, an entity, a stream, a status or an error.")
     listed = await view.store.failures(**params.chosen, limit=COUNTED)
     rows = tuple(map(_line, listed[:LISTED]))
-    command = view.command(verb, params.key, status=params.status, error=params.error)
+    command = view.command(verb, params.asked)
     return Preview(text, command, len(listed), rows, bool(listed), final)
 
 
@@ -183,7 +183,9 @@ async def preview_break(view: View, params: OfEntity) -> Preview:
         "The holder is fenced at once: nothing that it still writes is kept, and another worker may take "
         "over. Do it if the holder hangs; a holder that is dead loses its lease by itself."
     )
-    command = view.command("break-lease", params.key, role=params.role, reason=params.reason)
+    command = view.command(
+        "break-lease", params.key, role=params.role, reason=params.reason or "..."
+    )
     rows = (f"{params.key}, role {params.role}: {status.live_leases} live leases",)
     return Preview(text, command, 1, rows, is_possible=True, is_final=True)
 

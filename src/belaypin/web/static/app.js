@@ -213,7 +213,7 @@
         ],
         tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
       }, data, place);
-      plot.setLegend({ idx: data[0].length - 1 });
+      setTimeout(() => plot.setLegend({ idx: data[0].length - 1 }), 0);
       drawn.set(figure, plot);
     });
   };

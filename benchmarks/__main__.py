@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import fixed, growth, hashing, recovery, saves, size, skip, tax
+from benchmarks import engines, fixed, growth, hashing, recovery, saves, size, skip, tax
 from benchmarks.databases import Postgres, Server, Sqlite
 from benchmarks.figures import Figure
 from benchmarks.machine import describe
@@ -15,7 +15,7 @@ from benchmarks.report import as_json, print_tables
 from benchmarks.source import IdKind
 from tests.services import Services
 
-_SECTIONS = ("tax", "bytes", "skip", "growth", "hash", "saves", "fixed", "recovery")
+_SECTIONS = ("tax", "bytes", "skip", "growth", "hash", "saves", "fixed", "recovery", "engines")
 _EVERYDAY_ITEMS = 1_000_000
 _FULL_ITEMS = 10_000_000
 _EVERYDAY_ENTITIES = 100_000
@@ -64,6 +64,7 @@ def _figures(arguments: argparse.Namespace, servers: list[Server]) -> Iterator[F
         "saves": _saves,
         "fixed": _fixed,
         "recovery": _recovery,
+        "engines": _engines,
     }
     for section in arguments.sections or _SECTIONS:
         for server in servers:
@@ -110,6 +111,10 @@ def _fixed(server: Server, _: argparse.Namespace) -> Iterator[Figure]:
 def _recovery(server: Server, arguments: argparse.Namespace) -> Iterator[Figure]:
     full = _FULL_ENTITIES if arguments.full else _EVERYDAY_ENTITIES
     yield from recovery.measure(server, arguments.items or full)
+
+
+def _engines(server: Server, _: argparse.Namespace) -> Iterator[Figure]:
+    yield from engines.measure(server)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ _TITLES = {
     "hash": "Fingerprint: CPU time of one / of the bare C encoder and SHA-256 on the same document",
     "saves": "Loose saves: a writer with eight threads against one commit for each state",
     "fixed": "Fixed costs",
+    "engines": "Engines: 20,000 items of 40 entities, 100 a page, by a pipeline",
     "recovery": "Recovery: planning in a store in which one entity in a hundred is open",
 }
 

@@ -20,6 +20,7 @@ import random
 import sys
 import time
 from bisect import bisect_left
+from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -110,10 +111,14 @@ class Answers(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(address.query).items()}
         _, _, room = address.path.partition("/rooms/")
-        if address.path == "/state":
+        with suppress(ConnectionError):  # who asked was killed
+            self._answer(address.path, room, query)
+
+    def _answer(self, path: str, room: str, query: dict[str, str]) -> None:
+        if path == "/state":
             site = self.site
             self._send({"posted": site.posted, "is_over": site.is_over, "dropped": site.dropped})
-        elif address.path == "/rooms":
+        elif path == "/rooms":
             self._send(sorted(self.site.rooms))
         elif room in self.site.rooms:
             self._with_trouble(self.site.page(room, query))

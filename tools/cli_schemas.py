@@ -49,6 +49,10 @@ def either(*schemas: Schema) -> Schema:
     return {"anyOf": list(schemas)}
 
 
+def _by_name(of: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": of}
+
+
 def many(of: Schema) -> Schema:
     """Any number of them."""
     return {"type": "array", "items": of}
@@ -89,75 +93,98 @@ ERROR = shape(error=shape(kind=TEXT, message=TEXT, exit=COUNT))
 
 def schemas() -> dict[str, Schema]:
     """The schema of each command's answer, by the command's name."""
-    return {**_set_up(), **_look(), **_mend(), **_keep()}
+    return {**_set_up(), **_run(), **_look(), **_mend(), **_keep()}
 
 
 def _set_up() -> dict[str, Schema]:
     verdict = {"enum": ["ok", "warning", "error"]}
     check = shape(name=TEXT, verdict=verdict, found=TEXT, advice=TEXT)
+    steps = many(shape(version=COUNT, name=TEXT, sql=TEXT))
     return {
         "init": shape(store=TEXT, source=TEXT, keys=COUNT),
+        "migrate": shape(done=BOOLEAN, steps=steps),
         "doctor": shape(ok=BOOLEAN, checks=many(check)),
         "completion": shape(shell=TEXT, script=TEXT),
     }
 
 
+def _run() -> dict[str, Schema]:
+    plan = record(belaypin.Plan)
+    outcome = shape(result=TEXT, error=either(TEXT, NOTHING), step=record(belaypin.Step))
+    recovered = shape(
+        ok=BOOLEAN, at=TIME, counts=_by_name(COUNT), outcomes=many(outcome), left=plan
+    )
+    sums = {"items": COUNT, "items_per_s": NUMBER, "lag_s": either(NUMBER, NOTHING)}
+    return {
+        "run": record(belaypin.RunReport, **sums, exit_code=COUNT),
+        "plan": plan,
+        "recover": either(recovered, plan),
+    }
+
+
 def _look() -> dict[str, Schema]:
     interval = record(belaypin.Interval)
-    breach = shape(check=TEXT, value=NUMBER, limit=NUMBER, text=TEXT)
+    breach = shape(key=either(KEY, NOTHING), check=TEXT, value=NUMBER, limit=NUMBER, text=TEXT)
     health = {"efficiency": either(NUMBER, NOTHING), "orphans": COUNT, "stored_bytes": COUNT}
-    health["compression_ratio"] = either(NUMBER, NOTHING)
+    figures = record(belaypin.Health, **health, compression_ratio=either(NUMBER, NOTHING))
     failure = record(belaypin.Failure)
+    status = record(belaypin.Status)
+    entity, stream = record(belaypin.EntityRow), record(belaypin.StreamRow)
+    checked = shape(ok=BOOLEAN, breaches=many(breach))
+    operation = record(belaypin.OperationRow)
+    kind = record(belaypin.Stored, ratio=either(NUMBER, NOTHING))
+    storage = {
+        **record(belaypin.Storage, rows=COUNT, bytes=COUNT)["properties"],
+        "kinds": many(kind),
+    }
     return {
-        "status": either(
-            record(belaypin.Status), shape(ok=BOOLEAN, key=KEY, breaches=many(breach))
-        ),
-        "lag": shape(key=KEY, lag=either(NUMBER, NOTHING), lag_key=either(KEY, NOTHING)),
-        "gaps": rows(interval),
+        "status": either(status, checked, rows(status), rows(entity), rows(stream)),
+        "lag": rows(stream),
+        "gaps": rows(record(belaypin.GapRow)),
         "coverage": rows(interval),
+        "failures": either(rows(failure), failure, NOTHING),
+        "leases": rows(record(belaypin.LeaseRow)),
+        "orphans": shape(entities=many(entity), operations=many(operation)),
+        "operations": either(rows(operation), record(belaypin.Operation), NOTHING),
+        "items": rows(record(belaypin.ItemRow)),
+        "explain": record(belaypin.Explanation, is_committed=BOOLEAN, text=TEXT),
         "get": either(record(belaypin.Checkpoint[Any]), NOTHING),
         "history": rows(record(belaypin.Version)),
         "diff": rows(record(belaypin.Difference)),
-        "explain": record(belaypin.Explanation, is_committed=BOOLEAN, text=TEXT),
-        "failures": either(rows(failure), failure, NOTHING),
-        "plan": record(belaypin.Plan),
-        "health": either(
-            record(belaypin.Health, **health), rows(record(belaypin.Health, **health))
-        ),
-        "metrics": rows(
-            shape(
-                metric=TEXT, labels={"type": "object", "additionalProperties": TEXT}, value=NUMBER
-            )
-        ),
-        "audit": rows(record(belaypin.AuditEntry)),
         "savepoints": rows(record(belaypin.Savepoint)),
+        "audit": rows(record(belaypin.AuditEntry)),
+        "health": either(figures, rows(figures)),
+        "metrics": rows(shape(metric=TEXT, labels=_by_name(TEXT), value=NUMBER)),
+        "storage": _closed(storage),
     }
 
 
 def _mend() -> dict[str, Schema]:
-    rewound = record(belaypin.Rewound)
     failure = record(belaypin.Failure)
-    plan = record(belaypin.Plan)
-    outcome = shape(result=TEXT, error=either(TEXT, NOTHING), step=record(belaypin.Step))
     chosen = either(
         shape(dry_run=BOOLEAN, items=COUNT, failures=many(failure)),
         shape(dry_run=BOOLEAN, items=COUNT),
     )
-    counts = {"type": "object", "additionalProperties": COUNT}
-    recovered = shape(ok=BOOLEAN, at=TIME, counts=counts, outcomes=many(outcome), left=plan)
+    rewound, told = _bulk(record(belaypin.Rewound)), _bulk(TEXT)
     return {
-        "recover": either(recovered, plan),
-        "readmit": shape(key=KEY, readmitted=BOOLEAN),
         "retry": chosen,
         "skip": chosen,
         "quarantine": shape(
             dry_run=BOOLEAN, key=KEY, item_id=ITEM, failure_id=either(COUNT, NOTHING)
         ),
+        "readmit": told,
+        "break-lease": told,
         "backfill": rewound,
         "reset": rewound,
         "rewind": rewound,
         "savepoint": either(record(belaypin.Savepoint), shape(key=KEY, name=TEXT, dropped=BOOLEAN)),
     }
+
+
+def _bulk(result: Schema) -> Schema:
+    """What was done to each of some keys."""
+    one = shape(key=KEY, result=either(result, NOTHING), error=either(TEXT, NOTHING))
+    return shape(dry_run=BOOLEAN, keys=COUNT, failed=COUNT, results=many(one))
 
 
 def _keep() -> dict[str, Schema]:
@@ -167,6 +194,7 @@ def _keep() -> dict[str, Schema]:
         "gc": record(belaypin.GcReport, **totals),
         "compact": record(belaypin.CompactReport),
         "verify": record(belaypin.Report, ok=BOOLEAN),
+        "drill": _drill(),
         "demo": shape(
             items=COUNT,
             expected=COUNT,
@@ -178,3 +206,32 @@ def _keep() -> dict[str, Schema]:
             skipped=COUNT,
         ),
     }
+
+
+def _drill() -> Schema:
+    difference = shape(
+        kind=TEXT, where=TEXT, lost=COUNT, doubled=COUNT, examples=many(TEXT), hint=TEXT
+    )
+    counts = {"type": "object", "additionalProperties": COUNT}
+    figure = either(NUMBER, NOTHING)
+    return shape(
+        pipeline=TEXT,
+        kills=COUNT,
+        kills_by_kind=counts,
+        rounds=COUNT,
+        lost=COUNT,
+        doubled=COUNT,
+        damaged=COUNT,
+        recovery_p50_s=figure,
+        recovery_p99_s=figure,
+        recoveries=COUNT,
+        rate_bound=figure,
+        tables=counts,
+        not_compared=many(TEXT),
+        differences=many(difference),
+        commits=COUNT,
+        undisturbed_s=NUMBER,
+        seed=COUNT,
+        at_store=TEXT,
+        is_proven=BOOLEAN,
+    )

@@ -21,7 +21,8 @@ _JSON = (
     "Each answers to GET with JSON, lengths of time in seconds, times in ISO 8601. `/api/openapi.json` "
     "is the OpenAPI 3.1 document with every field. A listing has `rows`, and `next`: pass it as "
     "`after` (or `before`) to go on; null: there is no more. A figure that is sampled has `value`, "
-    "null while it is read for the first time, with its `age_s`. Errors have `error` and `message`: 400 (a parameter "
+    "null while it is read for the first time, with its `age_s`. "
+    "Errors have `error` and `message`: 400 (a parameter "
     "won't do), 401 (a token is needed), 404 (it is not there), 503 (the store can't be reached)."
 )
 

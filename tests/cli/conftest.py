@@ -26,8 +26,8 @@ def postgres_store(pytestconfig: pytest.Config) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, postgres_url: str) -> str:
-    """The URL of the prepared store; ``postgres_url`` is what has the server started."""
+def store(request: pytest.FixtureRequest) -> str:
+    """The URL of the prepared store."""
     url: str = request.getfixturevalue(f"{request.param}_store")
     return url
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
+
+import pytest
 
 import belaypin
 from belaypin.cli.text import path
+from tests.cli.forks import Forks
 
 BEGIN = datetime(2024, 5, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -31,6 +36,7 @@ def fill(url: str) -> None:
         store.save(HOSTILE_KEY, {"pages": 3, "note": HOSTILE})
         store.save(HOSTILE_KEY, {"pages": 4, "note": HOSTILE})
         store.savepoint("social", "before")
+        store.lease("shop", "held", ttl_s=3600).acquire()  # until the process ends
         with store.once("charge:7") as once:
             if once:
                 once.result = {"paid": True}
@@ -58,11 +64,9 @@ def call(
     encoding: str = "utf-8",
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as a user's shell does; ``store`` goes by the environment."""
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("BELAYPIN_")}
-    given = {} if store is None else {"BELAYPIN_STORE": store}
     return subprocess.run(
         [*PROGRAM, *words],
-        env={**mine, "COLUMNS": "80", **given, **(env or {})},
+        env={**_ours(), **_given(store), **(env or {})},
         input="",
         capture_output=True,
         encoding=encoding,
@@ -71,8 +75,31 @@ def call(
     )
 
 
+def fork(*words: str, store: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process that has belaypin imported already: quicker."""
+    return _forks().call(*words, env=_given(store))
+
+
 def answer(*words: str, store: str | None = None, code: int = 0) -> Any:
     """What a command answers with ``--json``."""
-    done = call(*words, "--json", store=store)
+    done = fork(*words, "--json", store=store)
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout)
+
+
+@cache
+def _forks() -> Forks:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in set(os.environ) - set(_ours()):
+            patch.delenv(name)
+        forks = Forks()
+    atexit.register(forks.close)
+    return forks
+
+
+def _ours() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("BELAYPIN_")}
+
+
+def _given(store: str | None) -> dict[str, str]:
+    return {"COLUMNS": "80", **({} if store is None else {"BELAYPIN_STORE": store})}

@@ -10,11 +10,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from belaypin.cli import SECTIONS
-from tests.cli.shop import HOSTILE_PATH, call
+from tests.cli.shop import HOSTILE_PATH, fork
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "json"
-ELSEWHERE = {"demo", "ui"}
-"""Commands that need more than a store: tests/acceptance, tests/web."""
+ELSEWHERE = {"demo", "drill", "run", "ui"}
+"""Commands that need more than a store: tests/acceptance, tests/drill, tests/web, test_run.py."""
 
 
 class Case(NamedTuple):
@@ -35,47 +35,76 @@ DAY_2 = "--since 2024-05-01 --until 2024-05-01T12:00:00Z"
 
 CASES = [
     case("init"),
+    case("migrate --dry-run"),
+    case("migrate --sql"),
+    case("migrate"),
     case("doctor"),
     case("completion bash"),
     case("completion zsh"),
     case("completion fish"),
+    case("plan"),
+    case("plan --verify --pipeline social"),
+    case("recover --dry-run"),
+    case("recover --pipeline shop"),
+    case("status"),
     case("status social"),
+    case("status social/user:7/posts"),
+    case("status state:waiting items>0 --limit 2"),
+    case("status stream:posts error~evil"),
     case("status social --check gaps=100"),
     case("status social --check lag=15m,gaps=0,failures=0", 1),
+    case("status --check lag=15m", 1),
     case("status nowhere --check lag=15m", 1),
-    case("lag social"),
+    case("lag"),
+    case("lag social/user:7"),
+    case("lag stream:posts lag>1h --limit 2"),
+    case("gaps"),
     case("gaps social/user:7/posts"),
     case("gaps social/user:7/posts --until 2024-05-06"),
     case("coverage social/user:7/posts"),
+    case("failures --limit 2"),
+    case("failures state:waiting error~evil"),
+    case("failures social/user:7"),
+    case("failures --id 7"),
+    case("failures --id 999", 1),
+    case("leases"),
+    case("leases state:released pipeline:social"),
+    case("orphans"),
+    case("operations"),
+    case("operations charge:7"),
+    case("operations none", 1),
+    case("items social/user:7/posts --limit 3"),
+    case("items social/user:7/posts --contains 7"),
+    case("explain social/user:7/posts 5"),
+    case("explain social/user:7/profile"),
     case(f"get {HOSTILE_PATH}"),
     case("get social/nobody", 1),
     case(f"history {HOSTILE_PATH} --limit 1"),
     case(f"diff {HOSTILE_PATH} 1"),
-    case("explain social/user:7/posts 5"),
-    case("explain social/user:7/profile"),
-    case("failures --limit 2"),
-    case("failures --id 1"),
-    case("failures --id 999", 1),
-    case("plan"),
-    case("plan --verify --pipeline social"),
+    case("savepoints social"),
+    case("audit"),
     case("health --record"),
     case("health --since 1d"),
+    case("storage"),
+    case("storage --pipeline social"),
     case("metrics --worst 1"),
-    case("audit"),
-    case("savepoints social"),
-    case("recover --dry-run"),
-    case("recover --pipeline shop"),
-    case("readmit social/user:1"),
-    case("readmit social/nobody", 1),
     case("retry social/user:1 --dry-run"),
-    case("retry social/user:1 --yes"),
+    case("retry entity:user:1 state:waiting --yes"),
     case("skip social/user:2/posts --yes"),
     case("quarantine social/user:3/posts 77 --reason odd --dry-run"),
     case("quarantine social/user:3/posts 77 --reason odd --yes"),
+    case("readmit state:quarantined --dry-run"),
+    case("readmit social/user:1 --yes"),
+    case("readmit social/nobody --yes", 2),
+    case("break-lease social/user:1 --reason hangs --yes", 2),
+    case("break-lease shop/held --reason hangs --dry-run"),
+    case("break-lease shop/held --reason hangs --yes"),
     case(f"backfill social/user:4/posts {DAY_2} -n"),
-    case(f"backfill social/user:4/posts {DAY_2} -y"),
+    case(f"backfill stream:posts entity:user:4 {DAY_2} -y"),
     case("reset social/user:5 -y"),
+    case("reset entity:user:5 pipeline:social -y"),
     case("rewind social/user:6 --to before -y"),
+    case("rewind entity:user:6 --to nowhere -y", 1),
     case(f"rewind {HOSTILE_PATH} --to 1 --dry-run"),
     case("savepoint social/user:7 now --note why"),
     case("savepoint social/user:7 now --drop"),
@@ -85,12 +114,16 @@ CASES = [
     case("verify"),
     case("verify social/user:1"),
 ]
+"""In this order: some see what others left."""
 
 
 @pytest.mark.parametrize("each", CASES, ids=str)
 def test_its_json_is_as_documented(each: Case, store: str) -> None:
-    done = call(*each.words, "--json", store=store)
+    done = fork(*each.words, "--json", store=store)
     assert done.returncode == each.code, done.stderr
+    if each.code == 2:
+        assert json.loads(done.stderr)["error"]["exit"] == 2
+        return
     schema = json.loads((SCHEMAS / f"{each.words[0]}.json").read_text(encoding="utf-8"))
     Draft202012Validator(schema).validate(json.loads(done.stdout))
 

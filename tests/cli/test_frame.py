@@ -19,14 +19,14 @@ from jsonschema import Draft202012Validator
 import belaypin
 from belaypin.cli.redact import hidden
 from belaypin.cli.text import parse_key, path
-from tests.cli.shop import HOSTILE_PATH, PROGRAM, answer, call
+from tests.cli.shop import HOSTILE_PATH, PROGRAM, answer, call, fork
 from tests.cli.test_commands import SCHEMAS
 
 # --- which store --------------------------------------------------------------------------------
 
 
 def test_without_a_store_it_says_how_to_name_one(folder: Path) -> None:
-    done = call("health")
+    done = fork("health")
     assert done.returncode == 2
     assert "--store" in done.stderr
     assert "BELAYPIN_STORE" in done.stderr
@@ -34,9 +34,9 @@ def test_without_a_store_it_says_how_to_name_one(folder: Path) -> None:
 
 
 def test_a_missing_file_is_no_empty_store(folder: Path) -> None:
-    done = call("health", store="sqlite:///nowhere.db")
+    done = fork("health", store="sqlite:///nowhere.db")
     assert done.returncode == 2
-    assert "belaypin init --store sqlite:///nowhere.db" in done.stderr
+    assert "`belaypin init`" in done.stderr
     assert not (folder / "nowhere.db").exists()
 
 
@@ -52,24 +52,24 @@ def test_the_nearest_setting_wins(folder: Path) -> None:
     assert answer("init", store="sqlite:///env.db")["source"] == "BELAYPIN_STORE"
     given = answer("init", "--store", "sqlite:///given.db", store="sqlite:///env.db")
     assert given["source"] == "--store"
-    done = call("health", "-v", store="sqlite:///env.db")
+    done = fork("health", "-v", store="sqlite:///env.db")
     assert done.stderr == "Store: sqlite:///env.db (from BELAYPIN_STORE)\n"
 
 
 @pytest.mark.parametrize("text", ['stores = "x"', "store = 7", "store = ", "retention = 1"])
 def test_settings_that_are_none_are_refused(text: str, folder: Path) -> None:
     (folder / "belaypin.toml").write_text(text)
-    done = call("health")
+    done = fork("health")
     assert done.returncode == 2
     assert "belaypin.toml" in done.stderr
 
 
 def test_retention_is_a_setting(folder: Path) -> None:
     (folder / "belaypin.toml").write_text('store = "sqlite:///a.db"\n[retention]\naudit = "1s"\n')
-    call("init")
+    fork("init")
     assert answer("gc", "--dry-run")["dry_run"] is True
     (folder / "belaypin.toml").write_text('store = "sqlite:///a.db"\n[retention]\naudits = "1s"\n')
-    assert "no 'audits'" in call("gc", "--dry-run").stderr
+    assert "no 'audits'" in fork("gc", "--dry-run").stderr
 
 
 # --- errors -------------------------------------------------------------------------------------
@@ -85,9 +85,9 @@ def error_of(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
 
 
 def test_an_error_is_json_if_the_answer_is(folder: Path) -> None:
-    assert error_of(call("health", "--json"))["kind"] == "UsageError"
-    assert error_of(call("status", "--json"))["kind"] == "UsageError"
-    assert error_of(call("nonsense", "--jsonl"))["kind"] == "UsageError"
+    assert error_of(fork("health", "--json"))["kind"] == "UsageError"
+    assert error_of(fork("get", "--json"))["kind"] == "UsageError"
+    assert error_of(fork("nonsense", "--jsonl"))["kind"] == "UsageError"
 
 
 def test_a_server_that_is_not_there(folder: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_store_of_a_newer_belaypin(folder: Path, postgres_url: str) -> None:
                 "SELECT 9000, 'from_the_future', checksum, applied_us FROM belaypin_migration "
                 "WHERE version = 1"
             )
-        done = call("status", "social", "--json", store=url)
+        done = fork("status", "social", "--json", store=url)
         assert error_of(done)["kind"] == "SchemaTooNew"
         assert done.returncode == 2
 
@@ -184,15 +184,15 @@ def in_terminal(*words: str, store: str, columns: int, env: dict[str, str] | Non
     return written.decode()
 
 
-def test_hostile_text_never_reaches_a_terminal(sqlite_store: str, postgres_url: str) -> None:
-    for words in (("get", HOSTILE_PATH), ("failures",), ("failures", "--id", "1"), ("verify",)):
+def test_hostile_text_never_reaches_a_terminal(sqlite_store: str) -> None:
+    for words in (("get", HOSTILE_PATH), ("failures",), ("failures", "--id", "7")):
         for text in (
-            call(*words, store=sqlite_store).stdout,
+            fork(*words, store=sqlite_store).stdout,
             in_terminal(*words, store=sqlite_store, columns=60, env={"NO_COLOR": "1"}),
         ):
             assert "\x1b[2J" not in text
             assert "\u202e" not in text
-    missing = call("get", "shop/\x1b[2J\u202e", store=sqlite_store)
+    missing = fork("get", "shop/\x1b[2J\u202e", store=sqlite_store)
     assert missing.returncode == 1
     assert "\x1b" not in missing.stderr
     assert "\u202e" not in missing.stderr
@@ -203,13 +203,13 @@ def test_a_narrow_terminal_loses_nothing(sqlite_store: str) -> None:
     lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
     assert max(map(len, lines)) <= 50
     assert "\x1b[3" not in text
-    wide = call("failures", store=sqlite_store).stdout
+    wide = fork("failures", store=sqlite_store).stdout
     assert wide.count("social/user:7/posts") >= 1
     assert "\x1b" not in wide
 
 
 def test_a_row_a_line(sqlite_store: str) -> None:
-    lines = call("failures", "--jsonl", "--limit", "2", store=sqlite_store).stdout.splitlines()
+    lines = fork("failures", "--jsonl", "--limit", "2", store=sqlite_store).stdout.splitlines()
     assert len(lines) == 2
     assert {json.loads(line)["key"]["stream"] for line in lines} == {"posts"}
 
@@ -250,7 +250,7 @@ def test_nobody_reads_on(sqlite_store: str) -> None:
 
 
 def test_ctrl_c(folder: Path, postgres_url: str) -> None:
-    call("init", store=postgres_url)
+    fork("init", store=postgres_url)
     with psycopg.connect(postgres_url) as other:
         other.execute("LOCK TABLE belaypin_checkpoint IN ACCESS EXCLUSIVE MODE")
         words = [*PROGRAM, "status", "social", "--store", postgres_url]
@@ -269,10 +269,10 @@ def test_ctrl_c(folder: Path, postgres_url: str) -> None:
 
 def test_a_destructive_verb_asks(sqlite_store: str) -> None:
     before = answer("status", "social/user:7", store=sqlite_store)["items"]
-    refused = call("reset", "social/user:7", store=sqlite_store)
+    refused = fork("reset", "social/user:7", store=sqlite_store)
     assert refused.returncode == 2
     assert "--yes" in refused.stderr
-    tried = call("reset", "social/user:7", "--dry-run", store=sqlite_store)
+    tried = fork("reset", "social/user:7", "--dry-run", store=sqlite_store)
     assert tried.returncode == 0
     assert "would take social / user:7 back to the beginning" in tried.stdout
     assert "dry run" in tried.stderr

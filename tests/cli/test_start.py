@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 LIMIT_S = 0.25
-RUNS = 5
+RUNS = 3
 
 HEAVY = {"asyncio", "psycopg", "redis", "rich", "sqlite3", "starlette"}
 

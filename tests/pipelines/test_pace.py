@@ -96,6 +96,16 @@ def test_a_wait_ends_when_it_is_time_to_stop() -> None:
     assert time.monotonic() - begun_s < 10
 
 
+def test_the_end_of_a_slice_does_not_cut_off_the_tries_of_a_fetch() -> None:
+    pace, whole = Pace(limits_of(None, None)), Stop()
+    over = Stop(time.monotonic(), parent=whole, is_slice=True)
+    with pytest.raises(OSError, match="reset"):
+        pace.call(failing(9, OSError("reset")), RETRY, over)
+    whole.set()
+    with pytest.raises(Stopped):
+        pace.call(failing(9, OSError("reset")), RETRY, over)
+
+
 @pytest.mark.parametrize(
     ("told", "seconds"),
     [("7", 7.0), ("-3", 0.0), ("999999", 3600.0), ("soon", None), ("", None), ("nan", None)],

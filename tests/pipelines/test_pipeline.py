@@ -329,7 +329,20 @@ def test_a_name_that_leads_nowhere_says_what_was_looked_for(name: str, says: str
         load(name)
 
 
-def test_what_is_missing_is_said_before_anything_runs(sqlite_place: Place) -> None:
+def test_the_environment_may_name_the_store(
+    sqlite_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BELAYPIN_STORE", sqlite_place.url)
+    pipeline = orders(sqlite_place)
+    pipeline.store = None
+    assert pipeline.run(engine="serial").items == 75
+    assert sqlite_place.look(COUNT) == [(75, 75)]
+
+
+def test_what_is_missing_is_said_before_anything_runs(
+    sqlite_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BELAYPIN_STORE", raising=False)
     pipeline = belaypin.Pipeline("shop")
     with pytest.raises(belaypin.UsageError, match="reads nothing"):
         pipeline.run(sqlite_place.url)

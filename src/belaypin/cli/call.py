@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import unquote
 
 import click
 
@@ -30,6 +28,7 @@ __all__ = [
     "asks_first",
     "item_of",
     "on_store",
+    "pages",
     "shows",
 ]
 
@@ -45,15 +44,26 @@ class Call:
         self.settings = settings
         self._secrets = secrets
 
+    def store_url(self, preferred: str | None = None) -> str:
+        """The URL of the store; its password is hidden from now on.
+
+        ``preferred``: what a pipeline says of itself. The command line and the environment have the
+        last word, settings in a file do not.
+        """
+        url = self.settings.url(preferred)
+        self._secrets.learn(url)
+        self._secrets.learn(self.settings.cache or "")
+        return url
+
     @contextmanager
     def store(self, access: Access) -> Iterator[belaypin.Store]:
         """The store of this call, open as long as the block runs."""
-        url = self.settings.url()
-        self._secrets.learn(url)
-        self._secrets.learn(self.settings.cache or "")
-        if access != "create":
-            _refuse_missing(url)
-        with belaypin.open(url, cache=self.settings.cache) as store:
+        with belaypin.open(
+            self.store_url(),
+            cache=self.settings.cache,
+            create=access == "create",
+            read_only=access == "read",
+        ) as store:
             yield store
 
     def hidden(self, text: str) -> str:
@@ -98,6 +108,15 @@ def on_store(access: Access) -> Callable[[Callable[..., Any]], Callable[..., Any
         return shows(opened)
 
     return decorate
+
+
+def pages(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a listing ``--limit`` and ``--after``."""
+    with_after = click.option("--after", metavar="NEXT", help="Go on where the last page ended.")
+    with_limit = click.option(
+        "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Rows at most."
+    )
+    return with_limit(with_after(function))
 
 
 def asks_first(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -203,15 +222,3 @@ def item_of(text: str) -> str | int:
         return text[1:-1]
     is_number = text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) < 20
     return int(text) if is_number and str(int(text)) == text else text
-
-
-def _refuse_missing(url: str) -> None:
-    """An SQLite file that is not there is no empty store, but a wrong name."""
-    prefix = "sqlite:///"
-    if url.startswith(prefix) and url != f"{prefix}:memory:":
-        file = Path(unquote(url[len(prefix) :]))
-        if not file.exists():
-            raise belaypin.UsageError(
-                f"There is no store at {file}. `belaypin init --store {url}` makes one; or --store "
-                f"names another."
-            )

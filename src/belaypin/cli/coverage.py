@@ -7,39 +7,58 @@ from datetime import datetime
 import click
 
 import belaypin
-from belaypin.cli.call import KEY, TIME, Call, on_store
-from belaypin.cli.text import length, path
+from belaypin.cli.call import KEY, TIME, Call, on_store, pages
+from belaypin.cli.targets import Target, takes_target
 
 __all__ = ["coverage_command", "gaps_command", "lag_command"]
 
-_COLUMNS = ("start", "end", "duration")
+_INTERVAL = ("start", "end", "duration")
 
 
 @click.command("lag")
-@click.argument("key", type=KEY)
+@takes_target
+@pages
 @on_store("read")
-def lag_command(call: Call, store: belaypin.Store, key: belaypin.Key) -> None:
-    """How far a pipeline, an entity or a stream is behind: the stream that is furthest."""
-    status = store.status(key)
-    text = "-" if status.lag is None else f"{length(status.lag)}  {path(status.lag_key or key)}"
-    call.show.record({"key": key, "lag": status.lag, "lag_key": status.lag_key}, text)
+def lag_command(
+    call: Call, store: belaypin.Store, *, target: Target, limit: int, after: str | None
+) -> None:
+    """How far streams are behind, the furthest first: of all, of a KEY, or of a FILTER."""
+    found = store.streams(target.filter, order="lag", limit=limit, after=after)
+    call.show.listing(found, ("lag", "key", "status", "head"), empty="Nothing is covered.")
 
 
 @click.command("gaps")
-@click.argument("key", type=KEY)
-@click.option("--since", type=TIME, help="Look from this time on.  Default: the first covered one.")
-@click.option("--until", type=TIME, help="Look up to this time. Default: the last covered one.")
+@takes_target
+@click.option(
+    "--since", type=TIME, help="Of one stream: from this time, not the first covered one."
+)
+@click.option("--until", type=TIME, help="Of one stream: to this time, not the last covered one.")
+@pages
 @on_store("read")
 def gaps_command(
     call: Call,
     store: belaypin.Store,
-    key: belaypin.Key,
+    *,
+    target: Target,
     since: datetime | None,
     until: datetime | None,
+    limit: int,
+    after: str | None,
 ) -> None:
-    """The holes in the coverage of a stream. The next run goes there first."""
-    gaps = store.gaps(key, since=since, until=until)
-    call.show.rows(gaps, _COLUMNS, empty="No gaps.")
+    """The holes in the coverage of streams: of all, of a KEY, or of a FILTER.
+
+    The next run of a stream goes to its gaps first.
+    """
+    if since is None and until is None:
+        found = store.gap_list(target.filter, limit=limit, after=after)
+        call.show.listing(found, ("key", *_INTERVAL), empty="No gaps.")
+        return
+    key = target.one_key("gaps with --since or --until")
+    rows = [
+        belaypin.GapRow(key=key, start=gap.start, end=gap.end, duration=gap.duration)
+        for gap in store.gaps(key, since=since, until=until)
+    ]
+    call.show.rows(rows, ("key", *_INTERVAL), empty="No gaps.")
 
 
 @click.command("coverage")
@@ -47,4 +66,4 @@ def gaps_command(
 @on_store("read")
 def coverage_command(call: Call, store: belaypin.Store, key: belaypin.Key) -> None:
     """The event time of a stream that is wholly processed, as half-open intervals."""
-    call.show.rows(store.coverage(key), _COLUMNS, empty="Nothing is covered.")
+    call.show.rows(store.coverage(key), _INTERVAL, empty="Nothing is covered.")

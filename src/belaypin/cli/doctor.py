@@ -44,24 +44,29 @@ def doctor_command(call: Call) -> int:
 
     Exit 0 if there is no error (warnings may be), 1 if there is, 4 if the store can't be reached.
     """
-    checks = [
-        Check("settings", "ok", f"{call.hidden(call.settings.url())} ({call.settings.source})")
-    ]
+    checks = [Check("settings", "ok", f"{call.hidden(call.store_url())} ({call.settings.source})")]
     code = 0
     try:
-        with call.store("read") as store:
-            checks += [check for look in _LOOKS for check in look(call, store)]
+        checks.extend(_examined(call))  # those before an error stay
     except (belaypin.StoreUnavailable, belaypin.StoreBusy, belaypin.StoreFull) as error:
         checks.append(Check("database", "error", str(error), "Start it, or correct the URL."))
         code = NO_STORE
-    except (belaypin.SchemaTooNew, belaypin.MissingDriver) as error:
-        checks.append(Check("database", "error", str(error), "See the message."))
+    except (belaypin.SchemaTooNew, belaypin.MissingDriver, belaypin.UsageError) as error:
+        checks.append(Check("database", "error", str(error)))
     if not code and any(check.verdict == "error" for check in checks):
         code = NOT_SO
     data = {"ok": not code, "checks": [msgspec.to_builtins(check) for check in checks]}
     lines = (line for check in checks for line in _lines(check))
     call.show.record(data, call.hidden("\n".join(lines)))
     return code
+
+
+def _examined(call: Call) -> Iterator[Check]:
+    with call.store("read"):  # one that is not there, behind or ahead says so, and stays as it is
+        yield Check("migrations", "ok", "none is missing")
+    with call.store("write") as store:  # the database is asked for its settings
+        for look in _LOOKS:
+            yield from look(call, store)
 
 
 def _lines(check: Check) -> Iterator[str]:
@@ -188,9 +193,9 @@ _LOOKS: tuple[Callable[[Call, belaypin.Store], Iterator[Check]], ...] = (
 
 
 def _is_sqlite(call: Call) -> bool:
-    return call.settings.url().startswith("sqlite:")
+    return call.store_url().startswith("sqlite:")
 
 
 def _file(call: Call) -> Path | None:
-    url = call.settings.url()
+    url = call.store_url()
     return Path(unquote(url.removeprefix("sqlite:///"))) if _is_sqlite(call) else None

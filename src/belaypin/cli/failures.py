@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from itertools import islice
 
 import click
 
 import belaypin
-from belaypin.cli.call import KEY, Call, on_store
+from belaypin.cli.call import Call, on_store
+from belaypin.cli.chosen import failures_of
 from belaypin.cli.exits import NOT_SO
+from belaypin.cli.targets import Target, takes_target
 
 __all__ = ["failures_command"]
 
@@ -16,10 +18,8 @@ _COLUMNS = ("failure_id", "status", "key", "item_id", "attempts", "last_failed_a
 
 
 @click.command("failures")
-@click.argument("key", type=KEY, required=False)
+@takes_target
 @click.option("--id", "failure_id", type=int, help="This one, with its payload and traceback.")
-@click.option("--status", type=click.Choice(["waiting", "quarantined"]))
-@click.option("--error", metavar="TEXT", help="Those whose error begins so, such as ValueError.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--after", type=int, default=0, metavar="ID", help="Go on behind this one.")
 @on_store("read")
@@ -27,18 +27,19 @@ def failures_command(
     call: Call,
     store: belaypin.Store,
     *,
-    key: belaypin.Key | None,
+    target: Target,
     failure_id: int | None,
-    status: Literal["waiting", "quarantined"] | None,
-    error: str | None,
     limit: int,
     after: int,
 ) -> int | None:
-    """The items that were put aside, oldest first; waiting for another try, or for a person."""
+    """The items that were put aside, oldest first: of all, of a KEY, or of a FILTER.
+
+    A FILTER may ask for pipeline, entity, stream, state (waiting for another try, or quarantined for
+    a person to look at) and error, such as 'stream:posts error~429'.
+    """
     if failure_id is not None:
         return _one(call, store, failure_id)
-    parts = (*(key.parts if key is not None else ()), None, None, None)[:3]
-    found = store.failures(*parts, status=status, error=error, limit=limit + 1, after=after)
+    found = list(islice(failures_of(store, target, after=after), limit + 1))
     rows = found[:limit]
     more = str(rows[-1].failure_id) if len(found) > limit else None
     call.show.rows(rows, _COLUMNS, after=more, empty="No item is put aside.")

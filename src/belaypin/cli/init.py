@@ -17,7 +17,7 @@ def init_command(call: Call, store: belaypin.Store) -> None:
 
     An SQLite file is made; a PostgreSQL database must exist (createdb).
     """
-    url = call.hidden(call.settings.url())
+    url = call.hidden(call.store_url())
     call.show.record(
         {"store": url, "keys": store.health().keys, "source": call.settings.source},
         f"The store is ready: {url} ({store.health().keys} keys)",

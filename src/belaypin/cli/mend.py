@@ -3,100 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, Literal
+from typing import Any
 
 import click
 
 import belaypin
 from belaypin.cli.call import ITEM, KEY, Call, Sure, asks_first, on_store
+from belaypin.cli.chosen import failures_of
+from belaypin.cli.targets import Target, takes_target
 from belaypin.cli.text import cell, path
 
 __all__ = ["quarantine_command", "retry_command", "skip_command"]
 
-Word = Literal["waiting", "quarantined"]
-
-_COUNTED = 10_000
 _SHOWN = 20
+_LISTED = 1_000
+
+_one = click.option("--id", "failure_id", type=int, help="This failure only.")
 
 
-def _chooses(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options by which failures are chosen, and call it with `_Chosen`."""
-
-    @click.argument("key", type=KEY, required=False)
-    @click.option("--id", "failure_id", type=int, help="This failure only.")
-    @click.option("--status", type=click.Choice(["waiting", "quarantined"]))
-    @click.option("--error", metavar="TEXT", help="Those whose error begins so.")
-    @wraps(function)
-    def command(
-        call: Call,
-        store: belaypin.Store,
-        *,
-        key: belaypin.Key | None,
-        failure_id: int | None,
-        status: Word | None,
-        error: str | None,
-        **given: Any,
-    ) -> Any:
-        parts = (*(key.parts if key is not None else ()), None, None, None)
-        where = {"pipeline": parts[0], "entity": parts[1], "stream": parts[2]}
-        chosen = _Chosen(store, failure_id, {**where, "status": status, "error": error})
-        return function(call, store, chosen=chosen, **given)
-
-    return command
+def _act(
+    call: Call, found: list[belaypin.Failure], verb: str, act: Callable[..., int], sure: Sure
+) -> None:
+    """Show which failures are meant, ask, and do it to each of them."""
+    count = f"{len(found)} failed items"
+    rows = [f"  {f.failure_id}  {path(f.key)}  {cell(f.item_id)}  {f.error}" for f in found]
+    more = ["  ..."] if rows[_SHOWN:] else []
+    text = "\n".join([f"would {verb} {count}", *rows[:_SHOWN], *more])
+    preview = {"dry_run": True, "items": len(found), "failures": found[:_LISTED]}
+    if sure(preview, text, f"{verb.capitalize()} {count}?"):
+        done = sum(act(failure_id=each.failure_id) for each in found)
+        call.show.record({"dry_run": False, "items": done}, f"{verb}: {done} items")
 
 
-class _Chosen:
-    """The failures that an act is for: one, or those of a key, a status or an error."""
-
-    def __init__(
-        self, store: belaypin.Store, failure_id: int | None, where: dict[str, Any]
-    ) -> None:
-        if failure_id is not None:
-            one = store.failure(failure_id)
-            self.found = [] if one is None else [one]
-            self.given: dict[str, Any] = {"failure_id": failure_id}
-            return
-        if not any(where.values()):
-            raise belaypin.UsageError("Say which: a KEY, --id, --status or --error.")
-        self.found = store.failures(**where, limit=_COUNTED)
-        self.given = where
-
-    def sure(self, sure: Sure, verb: str) -> bool:
-        """Show what would be done, and ask."""
-        count = f"{len(self.found)}{' or more' if len(self.found) == _COUNTED else ''} failed items"
-        rows = [
-            f"  {f.failure_id}  {path(f.key)}  {cell(f.item_id)}  {f.error}" for f in self.found
-        ]
-        more = ["  ..."] if rows[_SHOWN:] else []
-        text = "\n".join([f"would {verb} {count}:", *rows[:_SHOWN], *more])
-        data = {"dry_run": True, "items": len(self.found), "failures": self.found}
-        return sure(data, text, f"{verb.capitalize()} {count}?")
+def _chosen(
+    store: belaypin.Store, target: Target, failure_id: int | None
+) -> list[belaypin.Failure]:
+    if (failure_id is None) is not bool(target):
+        raise belaypin.UsageError(
+            "Say which, either by --id, or by a key such as social/user:7, or by a filter such as "
+            "'stream:posts error~429'. `belaypin failures` takes the same, and lists them."
+        )
+    if failure_id is None:
+        return list(failures_of(store, target))
+    one = store.failure(failure_id)
+    return [] if one is None else [one]
 
 
 @click.command("retry")
+@takes_target
+@_one
 @on_store("write")
 @asks_first
-@_chooses
-def retry_command(call: Call, store: belaypin.Store, *, chosen: _Chosen, sure: Sure) -> None:
-    """Have failed items tried again, with all their attempts, by the next run of their stream."""
-    if chosen.sure(sure, "retry"):
-        done = store.replay(**chosen.given)
-        call.show.record({"dry_run": False, "items": done}, f"{done} items will be tried again.")
+def retry_command(
+    call: Call, store: belaypin.Store, *, target: Target, failure_id: int | None, sure: Sure
+) -> None:
+    """Have failed items tried again, with all their attempts, by the next run of their stream.
+
+    Which: those of a KEY, or those that a FILTER picks, as `belaypin failures` lists them.
+    """
+    _act(call, _chosen(store, target, failure_id), "retry", store.replay, sure)
 
 
 @click.command("skip")
+@takes_target
+@_one
 @click.option("--item", "item_id", type=ITEM, help="With --id: the id of an item that has none.")
 @on_store("write")
 @asks_first
-@_chooses
 def skip_command(
-    call: Call, store: belaypin.Store, *, chosen: _Chosen, sure: Sure, item_id: str | int | None
+    call: Call,
+    store: belaypin.Store,
+    *,
+    target: Target,
+    failure_id: int | None,
+    item_id: str | int | None,
+    sure: Sure,
 ) -> None:
-    """Give failed items up for good, as if they were processed. They never come back."""
-    if chosen.sure(sure, "skip"):
-        done = store.skip(**chosen.given, item_id=item_id)
-        call.show.record({"dry_run": False, "items": done}, f"{done} items are given up.")
+    """Give failed items up for good, as if they were processed. They never come back.
+
+    Which: those of a KEY, or those that a FILTER picks, as `belaypin failures` lists them.
+    """
+    if item_id is not None and failure_id is None:
+        raise belaypin.UsageError("--item goes with --id.")
+    found = _chosen(store, target, failure_id)
+
+    def act(failure_id: int) -> int:
+        return store.skip(failure_id=failure_id, item_id=item_id)
+
+    _act(call, found, "skip", act, sure)
 
 
 @click.command("quarantine")
@@ -119,8 +113,8 @@ def quarantine_command(
     known = store.explain(key, item)
     if known.is_committed:
         raise belaypin.UsageError(f"{name} is committed already. {known}")
-    preview = {"dry_run": True, "key": key, "item_id": item, "failure_id": None}
+    preview: dict[str, Any] = {"dry_run": True, "key": key, "item_id": item, "failure_id": None}
     if sure(preview, f"would quarantine {name}", f"Quarantine {name}?"):
         number = store.quarantine(key, item, reason)
-        done = {"dry_run": False, "key": key, "item_id": item, "failure_id": number}
+        done = {**preview, "dry_run": False, "failure_id": number}
         call.show.record(done, f"{name} is quarantined: failure {number}.")

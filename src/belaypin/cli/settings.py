@@ -28,14 +28,20 @@ class Settings:
     pipeline: str | None = None
     retention: dict[str, Any] = field(default_factory=dict)
 
-    def url(self) -> str:
-        """The URL of the store. Raises UsageError that says how to set it."""
-        if self.store is None:
+    def url(self, preferred: str | None = None) -> str:
+        """The URL of the store. Raises UsageError that says how to set it.
+
+        ``preferred`` comes before what stands in a file.
+        """
+        url = self.store
+        if preferred is not None and self.source not in ("--store", VARIABLE):
+            url = preferred
+        if url is None:
             raise belaypin.UsageError(
                 f"No store is named. Pass --store sqlite:///app.db, or set {VARIABLE}, or write "
                 f'store = "sqlite:///app.db" in a file belaypin.toml here or above.'
             )
-        return self.store
+        return url
 
 
 def resolve(option: str | None, folder: Path | None = None) -> Settings:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 import msgspec
 
+import belaypin
 from belaypin.cli.text import cell, shown_lines
 
 __all__ = ["Column", "Format", "Show", "jsonable"]
@@ -49,6 +50,12 @@ class Show:
             _table(found, columns)
         if after is not None and self.form != "json":
             self.note(f"There is more: --after {after}")
+
+    def listing(
+        self, page: belaypin.Listing[Any], columns: Sequence[Column], *, empty: str = "Nothing."
+    ) -> None:
+        """A page of what the store lists."""
+        self.rows(page.rows, columns, after=page.next, empty=empty)
 
     def record(self, data: Any, text: str | Callable[[], None]) -> None:
         """One thing: ``data`` for programs, ``text`` for people."""

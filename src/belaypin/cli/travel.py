@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 import click
 
 import belaypin
+from belaypin.cli.bulk import act_on
 from belaypin.cli.call import KEY, TIME, Call, Sure, asks_first, on_store
+from belaypin.cli.targets import Target, takes_target
 from belaypin.cli.text import path
 
 __all__ = [
@@ -24,22 +24,8 @@ __all__ = [
 _force = click.option("--force", is_flag=True, help="Fence a worker that is at it, do not refuse.")
 
 
-def _go_back(
-    call: Call, sure: Sure, verb: str, key: belaypin.Key, act: Callable[..., belaypin.Rewound]
-) -> None:
-    """Show what an act would take back, ask, and do it."""
-    preview = act(dry_run=True)
-    question = (
-        f"{verb.capitalize()} {path(key)}: {preview.entities} entities, "
-        f"{preview.items_forgotten} items forgotten?"
-    )
-    if sure(preview, str(preview), question):
-        done = act()
-        call.show.record(done, str(done))
-
-
 @click.command("backfill")
-@click.argument("key", type=KEY)
+@takes_target
 @click.option("--since", type=TIME, required=True, help="From this time on.")
 @click.option("--until", type=TIME, required=True, help="Up to, but without, this time.")
 @_force
@@ -49,38 +35,38 @@ def backfill_command(
     call: Call,
     store: belaypin.Store,
     *,
-    key: belaypin.Key,
+    target: Target,
     since: datetime,
     until: datetime,
     sure: Sure,
     force: bool,
-) -> None:
-    """Have a stretch of time fetched again: of a stream, an entity or a pipeline.
+) -> int | None:
+    """Have a stretch of time fetched again: of a KEY, or of all that a FILTER picks.
 
     It becomes a gap, to which the next run goes first. Items that the ledger knows are skipped.
     """
-
-    _go_back(call, sure, "backfill", key, partial(store.reopen, key, since, until, force=force))
+    act = partial(store.reopen, since=since, until=until, force=force)
+    return act_on(call, store, target, "backfill", act, sure)
 
 
 @click.command("reset")
-@click.argument("key", type=KEY)
+@takes_target
 @_force
 @on_store("write")
 @asks_first
 def reset_command(
-    call: Call, store: belaypin.Store, *, key: belaypin.Key, sure: Sure, force: bool
-) -> None:
-    """Take a stream, an entity or a pipeline back to its beginning.
+    call: Call, store: belaypin.Store, *, target: Target, sure: Sure, force: bool
+) -> int | None:
+    """Take a KEY, or each entity that a FILTER picks, back to its beginning.
 
-    Everything is fetched, and handed to your code, again. Rows in your own tables stay.
+    Everything is fetched, and handed to your code, again. Rows in your own tables stay. A filter
+    with stream:NAME in it picks streams.
     """
-
-    _go_back(call, sure, "reset", key, partial(store.reset, key, force=force))
+    return act_on(call, store, target, "reset", partial(store.reset, force=force), sure)
 
 
 @click.command("rewind")
-@click.argument("key", type=KEY)
+@takes_target
 @click.option(
     "--to", required=True, metavar="NAME|VERSION", help="A savepoint, or a state's version."
 )
@@ -88,17 +74,15 @@ def reset_command(
 @on_store("write")
 @asks_first
 def rewind_command(
-    call: Call, store: belaypin.Store, *, key: belaypin.Key, to: str, sure: Sure, force: bool
-) -> None:
-    """Take a key back to a savepoint, or its state to an earlier version.
+    call: Call, store: belaypin.Store, *, target: Target, to: str, sure: Sure, force: bool
+) -> int | None:
+    """Take a KEY (or each entity of a FILTER) back to a savepoint, or a state to a version.
 
     A number is a version, unless there is a savepoint of that name. Rows in your own tables stay.
     """
-    names = {each.name for each in store.savepoints(belaypin.Key(*key.parts[:2]))}
-    names |= {each.name for each in store.savepoints(belaypin.Key(key.pipeline))}
-    target: str | int = int(to) if to.isdecimal() and to not in names else to
-
-    _go_back(call, sure, "rewind", key, partial(store.rewind, key, to=target, force=force))
+    is_version = to.isdecimal() and all(each.name != to for each in store.savepoints())
+    act = partial(store.rewind, to=int(to) if is_version else to, force=force)
+    return act_on(call, store, target, "rewind", act, sure)
 
 
 @click.command("savepoint")
@@ -115,9 +99,8 @@ def savepoint_command(
         store.drop_savepoint(key, name)
         call.show.record({"key": key, "name": name, "dropped": True}, f"{name} is dropped.")
         return
-    made: Any = store.savepoint(key, name, note=note)
-    text = f"{name}: {made.entities} entities of {path(key)} are kept."
-    call.show.record(made, text)
+    made = store.savepoint(key, name, note=note)
+    call.show.record(made, f"{name}: {made.entities} entities of {path(key)} are kept.")
 
 
 @click.command("savepoints")

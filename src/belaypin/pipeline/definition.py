@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import belaypin
+from belaypin.compat import environment
 from belaypin.fields import describe
 from belaypin.pipeline.engines import Engine
 from belaypin.pipeline.parts import Function, Handler, Listener, Source, Watch, limits_of
@@ -27,7 +28,8 @@ _NAMED = ("entity", "kind", "lease")
 class Pipeline:
     """A loop over entities and their streams, written as functions: run it, stop it, run it again.
 
-    ``store`` is the URL of the store (see ``belaypin.open``), unless ``run`` is given another.
+    ``store`` is the URL of the store (see ``belaypin.open``), unless ``run`` is given another; without
+    either, the environment variable BELAYPIN_STORE is.
     ``retry`` says when an entity that failed is due again, and is the default of the sources.
     ``ttl_s`` is the lifetime of the leases. Functions may be async: what they await runs on one
     event loop of the process.
@@ -273,12 +275,12 @@ class Pipeline:
         Visitor(self, self._paces(), Stop(), _uncounted).work(lease)
 
     def url(self, store: str | None = None) -> str:
-        """The URL of the store: the one given here, else that of the pipeline. Raises UsageError."""
-        url = store or self.store
+        """The URL given here, else that of the pipeline, else BELAYPIN_STORE. Raises UsageError."""
+        url = store or self.store or environment("BELAYPIN_STORE")
         if url is None:
             raise belaypin.UsageError(
                 f"The pipeline {self.name!r} has no store: give Pipeline(..., store=URL) or "
-                f"run(URL), such as sqlite:///app.db."
+                f"run(URL), such as sqlite:///app.db, or set BELAYPIN_STORE."
             )
         return url
 

@@ -49,14 +49,14 @@ class Pace:
                 told_s = retry_after_s(error)
                 if told_s is not None:
                     self._hold(told_s)
-                stop.sleep(max(delay_us / 1_000_000, told_s or 0))
+                stop.firm.sleep(max(delay_us / 1_000_000, told_s or 0))
 
     def _ask(self, ask: Callable[[], T], stop: Stop) -> T:
         if self._slots is None:
             self._take_turn(stop)
             return ask()
         while not self._slots.acquire(timeout=0.1):
-            stop.sleep(0)
+            stop.firm.sleep(0)
         try:
             self._take_turn(stop)
             return ask()
@@ -68,7 +68,7 @@ class Pace:
             now_s = monotonic_s()
             turn_s = max(now_s, self._next_s)
             self._next_s = turn_s + self._gap_s
-        stop.sleep(turn_s - now_s)
+        stop.firm.sleep(turn_s - now_s)
 
     def _hold(self, seconds: float) -> None:
         with self._lock:

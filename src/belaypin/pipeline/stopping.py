@@ -23,11 +23,16 @@ class Stopped(KeyboardInterrupt):
 class Stop:
     """Whether to stop, and a wait that ends when it is time to.
 
-    ``due_s`` is a moment on ``monotonic_s``'s clock from which on it says stop by itself.
+    ``due_s`` is a moment on ``monotonic_s``'s clock from which on it says stop by itself. If it is
+    the end of a mere ``slice``, the work goes on later: what was begun, such as the tries of a
+    fetch, is not cut off then, but only if the ``parent`` says stop.
     """
 
-    def __init__(self, due_s: float | None = None, parent: Stop | None = None) -> None:
+    def __init__(
+        self, due_s: float | None = None, parent: Stop | None = None, *, is_slice: bool = False
+    ) -> None:
         self.due_s = due_s
+        self.firm: Stop = parent if is_slice and parent is not None else self
         self._event = threading.Event()
         self._parent = parent
 

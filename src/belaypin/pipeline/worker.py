@@ -100,7 +100,7 @@ def work_on(task_text: bytes) -> bytes:
     except Exception as error:  # noqa: BLE001 -- the runner reports it
         return Outcome(left=list(task.entities), fatal=_fatal(error)).encode()
     tally = Tally()
-    stop = Stop(monotonic_s() + task.slice_s, parent=STOP)
+    stop = Stop(monotonic_s() + task.slice_s, parent=STOP, is_slice=True)
     outcome = crew.batch(task.entities, stop, tally.add)
     outcome.streams = tally.copy()
     return outcome.encode()

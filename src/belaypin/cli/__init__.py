@@ -66,6 +66,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "health": "health",
         "metrics": "metrics",
         "storage": "storage",
+        "ui": "ui",
     },
     "Mend": {
         "retry": "mend",

@@ -194,6 +194,7 @@ def _keep() -> dict[str, Schema]:
         "gc": record(belaypin.GcReport, **totals),
         "compact": record(belaypin.CompactReport),
         "verify": record(belaypin.Report, ok=BOOLEAN),
+        "drill": _drill(),
         "demo": shape(
             items=COUNT,
             expected=COUNT,
@@ -205,3 +206,32 @@ def _keep() -> dict[str, Schema]:
             skipped=COUNT,
         ),
     }
+
+
+def _drill() -> Schema:
+    difference = shape(
+        kind=TEXT, where=TEXT, lost=COUNT, doubled=COUNT, examples=many(TEXT), hint=TEXT
+    )
+    counts = {"type": "object", "additionalProperties": COUNT}
+    figure = either(NUMBER, NOTHING)
+    return shape(
+        pipeline=TEXT,
+        kills=COUNT,
+        kills_by_kind=counts,
+        rounds=COUNT,
+        lost=COUNT,
+        doubled=COUNT,
+        damaged=COUNT,
+        recovery_p50_s=figure,
+        recovery_p99_s=figure,
+        recoveries=COUNT,
+        rate_bound=figure,
+        tables=counts,
+        not_compared=many(TEXT),
+        differences=many(difference),
+        commits=COUNT,
+        undisturbed_s=NUMBER,
+        seed=COUNT,
+        at_store=TEXT,
+        is_proven=BOOLEAN,
+    )

@@ -83,6 +83,7 @@ if TYPE_CHECKING:
         UpcastReport,
     )
     from belaypin.records.compaction import CompactReport
+    from belaypin.records.drill import Drill
     from belaypin.records.explanation import Explanation, Placed
     from belaypin.records.failure import Failure
     from belaypin.records.health import Health
@@ -143,6 +144,7 @@ __all__ = [
     "Delivery",
     "DictionaryReport",
     "Difference",
+    "Drill",
     "Dropped",
     "EntityRow",
     "Explanation",
@@ -409,6 +411,7 @@ _RECORDS = {
     "pipeline.definition": ("Pipeline",),
     "pipeline.report": ("RunReport",),
     "records.compaction": ("CompactReport",),
+    "records.drill": ("Drill",),
     "records.explanation": ("Explanation", "Placed"),
     "records.failure": ("Failure",),
     "records.health": ("Health",),

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["environment"]
+__all__ = ["environment", "set_environment"]
 
 
 def environment(name: str) -> str | None:
     """The environment variable ``name``; None if it is not set, or empty."""
     return os.environ.get(name) or None
+
+
+def set_environment(name: str, value: str) -> None:
+    """Set a variable for this process and those that it starts from now on."""
+    os.environ[name] = value

@@ -13,8 +13,8 @@ from belaypin.cli import SECTIONS
 from tests.cli.shop import HOSTILE_PATH, fork
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "json"
-ELSEWHERE = {"demo", "run"}
-"""Commands that need more than a store: tests/acceptance, test_run.py."""
+ELSEWHERE = {"demo", "drill", "run"}
+"""Commands that need more than a store: tests/acceptance, tests/drill, test_run.py."""
 
 
 class Case(NamedTuple):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -390,3 +392,30 @@ def test_a_function_that_cannot_be_called_is_refused(wrong: Any) -> None:
 def test_an_entity_that_is_none_is_refused(sqlite_place: Place, wrong: Any) -> None:
     with pytest.raises(belaypin.UsageError, match="names no entity"):
         orders(sqlite_place).run(entities=[wrong])
+
+
+@pytest.mark.parametrize(("engine", "package"), [("dask", "distributed"), ("ray", "ray")])
+def test_an_engine_whose_package_is_missing_names_the_extra(
+    sqlite_place: Place, monkeypatch: pytest.MonkeyPatch, engine: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"belaypin.pipeline.{engine}", raising=False)
+    with pytest.raises(belaypin.MissingDriver, match=rf"pip install 'belaypin\[{engine}\]'"):
+        orders(sqlite_place).run(engine=engine)
+
+
+@pytest.mark.parametrize(("engine", "package"), [("dask", "distributed"), ("ray", "ray")])
+def test_an_engine_whose_package_is_broken_says_what_it_lacks(
+    sqlite_place: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    package: str,
+) -> None:
+    for name in {engine, package}:
+        (tmp_path / f"{name}.py").write_text("import a_package_that_nobody_has")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, f"belaypin.pipeline.{engine}", raising=False)
+    with pytest.raises(ModuleNotFoundError, match="a_package_that_nobody_has"):
+        orders(sqlite_place).run(engine=engine)

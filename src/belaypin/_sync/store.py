@@ -13,6 +13,7 @@ from belaypin._sync.audit import Audit
 from belaypin._sync.browsing import Browsing
 from belaypin._sync.checkup import Checkup
 from belaypin._sync.dictionaries import Dictionaries
+from belaypin._sync.drills import Drills
 from belaypin._sync.failures import Failures
 from belaypin._sync.files import Files
 from belaypin._sync.lease import Lease
@@ -64,6 +65,7 @@ class Store(
     Browsing,
     Checkup,
     Housekeeping,
+    Drills,
     Writers,
     Dictionaries,
     Files,

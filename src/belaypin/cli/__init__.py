@@ -85,6 +85,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Prove": {
         "demo": "demo",
+        "drill": "drill",
     },
 }
 """Each command and its module, in which it is a function of its name with ``_command`` behind it."""

@@ -195,6 +195,37 @@ METRICS = (
         _of_pipelines(lambda health: health.recovery.total_seconds()),
     ),
     Metric(
+        "belaypin_drill_recovery_seconds",
+        "gauge",
+        _ONE,
+        "Measured by the newest drill: from the start of a process to its first new commit (p99).",
+        _of_pipelines(lambda health: _seconds(health.drilled_recovery)),
+    ),
+    Metric(
+        "belaypin_drill_kills",
+        "gauge",
+        _ONE,
+        "Kills of the newest drill.",
+        _of_pipelines(lambda health: health.drilled_kills or None),
+    ),
+    Metric(
+        "belaypin_drill_rows",
+        "gauge",
+        ("pipeline", "state"),
+        "Rows, ids and spans that the newest drill has lost or doubled.",
+        _split(
+            lost=lambda health: health.drilled_lost if health.drilled_at else None,
+            doubled=lambda health: health.drilled_doubled if health.drilled_at else None,
+        ),
+    ),
+    Metric(
+        "belaypin_drill_timestamp_seconds",
+        "gauge",
+        _ONE,
+        "When the newest drill ended, since 1970-01-01 UTC.",
+        _of_pipelines(lambda health: health.drilled_at.timestamp() if health.drilled_at else None),
+    ),
+    Metric(
         "belaypin_payload_bytes",
         "gauge",
         ("pipeline", "kind"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import suppress
 from importlib import import_module
 from queue import SimpleQueue
 from typing import Protocol
@@ -22,7 +21,7 @@ __all__ = ["Engine", "ExecutorEngine", "Serial", "Threads", "WorkerDied", "engin
 
 Call = Callable[[bytes], bytes]
 
-_OUTSIDE = {"processes": "processes", "dask": "dask", "ray": "ray"}
+_OUTSIDE = {"processes", "dask", "ray"}
 """Engines that live in a module of their own, which has ``make(argument: str) -> Engine``."""
 
 
@@ -146,7 +145,7 @@ class ExecutorEngine:
 def engine_of(engine: str | Executor | Engine) -> Engine:
     """The engine that is meant: "serial", "threads:8", "processes:4", "dask", "ray" or an executor.
 
-    Raises UsageError for anything else.
+    Raises UsageError for anything else, and MissingDriver if an extra is to be installed.
     """
     if isinstance(engine, Executor):
         return ExecutorEngine(engine)
@@ -160,9 +159,8 @@ def engine_of(engine: str | Executor | Engine) -> Engine:
     if name == "threads":
         return Threads(count_of(engine, argument))
     if name in _OUTSIDE:
-        with suppress(ModuleNotFoundError):
-            made: Engine = import_module(f"belaypin.pipeline.{_OUTSIDE[name]}").make(argument)
-            return made
+        made: Engine = import_module(f"belaypin.pipeline.{name}").make(argument)
+        return made
     raise _unknown(engine)
 
 

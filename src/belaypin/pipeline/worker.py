@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,10 +20,13 @@ from belaypin.pipeline.visit import Visitor
 if TYPE_CHECKING:
     from belaypin.pipeline.definition import Pipeline
 
-__all__ = ["STOP", "Crew", "Task", "refuse_while_loading", "work_on"]
+__all__ = ["HEEDED", "STOP", "Crew", "Task", "close_crews", "refuse_while_loading", "work_on"]
 
 STOP = Stop()
 """Set when this process was told to stop: whatever is at work here leaves after the page in hand."""
+
+HEEDED: ContextVar[Stop] = ContextVar("HEEDED", default=STOP)
+"""What tasks heed here: STOP, or that of one run where several share a process."""
 
 Count = Callable[[str, StreamTally], None]
 
@@ -63,6 +67,10 @@ class Crew:
                 self._visit(entity, Visitor(self._pipeline, self._paces, stop, count), outcome)
         return outcome
 
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
     def _visit(self, entity: str, visitor: Visitor, outcome: Outcome) -> None:
         pipeline, token = self._pipeline, 0
         try:
@@ -100,7 +108,7 @@ def work_on(task_text: bytes) -> bytes:
     except Exception as error:  # noqa: BLE001 -- the runner reports it
         return Outcome(left=list(task.entities), fatal=_fatal(error)).encode()
     tally = Tally()
-    stop = Stop(monotonic_s() + task.slice_s, parent=STOP, is_slice=True)
+    stop = Stop(monotonic_s() + task.slice_s, parent=HEEDED.get(), is_slice=True)
     outcome = crew.batch(task.entities, stop, tally.add)
     outcome.streams = tally.copy()
     return outcome.encode()
@@ -115,14 +123,14 @@ def refuse_while_loading(pipeline: str) -> None:
         )
 
 
-_crews: dict[tuple[Reference, str, int], Crew] = {}
+_crews: dict[tuple[Stop, Reference, str, int], Crew] = {}
 _lock = threading.Lock()
 _loading = threading.local()
 
 
 def _crew(task: Task) -> Crew:
     """That of this process; its store stays open for the tasks to come."""
-    key = task.reference, task.store, task.processes
+    key = HEEDED.get(), task.reference, task.store, task.processes
     with _lock:
         if key not in _crews:
             _loading.is_so = True
@@ -133,6 +141,14 @@ def _crew(task: Task) -> Crew:
             pipeline.check()
             _crews[key] = Crew(pipeline, belaypin.open(task.store), task.processes)
         return _crews[key]
+
+
+def close_crews(heeded: Stop) -> None:
+    """Close the stores of the tasks that heeded this stop: a process that goes on needs them no more."""
+    with _lock:
+        crews = [_crews.pop(key) for key in list(_crews) if key[0] is heeded]
+    for crew in crews:
+        crew.close()
 
 
 def _fatal(error: Exception) -> tuple[str, str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from belaypin.keys import Key
 from belaypin.program import Program, Rows, Statement
+from belaypin.programs import drills
 from belaypin.programs.scope import Scope
+from belaypin.records.drill import Drill
 from belaypin.records.health import Health
 from belaypin.times import from_us
 
@@ -29,6 +32,7 @@ def read(pipeline: str | None) -> Program[Health]:
         operations = yield Statement("health.operations")
         running, abandoned, failed, setback_us, result_bytes = operations[0]
     lags = _lags(heads, now_us)
+    drilled = yield from drills.newest(pipeline or "", 1)
     return Health(
         at=from_us(now_us),
         pipeline=pipeline,
@@ -56,12 +60,23 @@ def read(pipeline: str | None) -> Program[Health]:
         abandoned_operations=abandoned,
         failed_operations=failed,
         recovery=timedelta(microseconds=max(leases[0][1], setback_us)),
+        **(_drilled(drilled[0]) if drilled else {}),
         segments=ledger[0][0],
         ledger_raw_bytes=ledger[0][1],
         ledger_bytes=ledger[0][2],
         state_bytes=state_bytes,
         result_bytes=result_bytes,
     )
+
+
+def _drilled(drill: Drill) -> dict[str, Any]:
+    return {
+        "drilled_at": drill.at,
+        "drilled_kills": drill.kills,
+        "drilled_lost": drill.lost,
+        "drilled_doubled": drill.doubled,
+        "drilled_recovery": drill.recovery_p99,
+    }
 
 
 def _lags(heads: Rows, now_us: int) -> dict[int, timedelta]:

@@ -20,7 +20,7 @@ from belaypin.clock import monotonic_s
 
 __all__ = ["Kill", "Kind", "Nursery", "Script", "ScriptFailed", "Spawner"]
 
-Kind = Literal["random time", "line", "new line", "statement"]
+Kind = Literal["random time", "line", "new line", "statement", "commit"]
 
 _START_UP_S = 0.15
 _AFTER_COMMIT_S = 0.008
@@ -44,7 +44,10 @@ class Kill(NamedTuple):
 
     kind: Kind
     number: int = 0
-    """Of the commit after which it dies (0: before the first), of the line, or of the statement."""
+    """Of the commit after which it dies (0: before the first), of the line, or of the statement.
+
+    Around a commit: 1 before the first, 2 right behind it, 3 before the second, and so on.
+    """
     share: float = 0.0
     """At a random time: how much of the time until the next commit it lives."""
     modules: Sequence[str] = ()

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import belaypin
-from belaypin.testing.gates import GatedBackend, Point
+from belaypin.testing.gates import Point, on_commits
 
 __all__ = ["main"]
 
@@ -78,6 +78,8 @@ def _arm(order: dict[str, Any], report: Report) -> None:
 
     if order["kind"] == "statement":
         _kill_before_statement(order["number"], die)
+    elif order["kind"] == "commit":
+        _kill_around_commit(order["number"], die)
     elif order["kind"] == "line":
         _kill_at_line(_files(order["modules"]), _nth(order["number"]), die)
     elif order["kind"] == "new line":
@@ -86,14 +88,28 @@ def _arm(order: dict[str, Any], report: Report) -> None:
 
 
 def _kill_before_statement(number: int, die: Callable[[str], None]) -> None:
-    open_backend = belaypin._backend
     is_due = _nth(number)
 
     def gate(point: Point) -> None:
         if is_due(point.name):
             die(f"before {point.name}")
 
-    belaypin._backend = lambda *args: GatedBackend(open_backend(*args), gate)
+    on_commits(lambda _: None, gate)
+
+
+def _kill_around_commit(number: int, die: Callable[[str], None]) -> None:
+    """Die before the first commit that writes, right behind it, before the second, and so on."""
+    is_due = _nth(number)
+
+    def gate(point: Point) -> None:
+        if point.kind == "commit" and point.write and is_due(point.name):
+            die("before a commit")
+
+    def committed(_: Sequence[str]) -> None:
+        if is_due("COMMIT"):
+            die("behind a commit")
+
+    on_commits(committed, gate)
 
 
 def _kill_at_line(

@@ -10,11 +10,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, TypeVar
 
+import belaypin
 from belaypin.backends.base import Backend, Params, Result, Transaction
 from belaypin.catalog import Catalog, Dialect
 from belaypin.program import Program, Rows, Statement
 
-__all__ = ["Gate", "GatedBackend", "Point"]
+__all__ = ["Committed", "Gate", "GatedBackend", "Point", "on_commits"]
 
 T = TypeVar("T")
 
@@ -41,26 +42,34 @@ Gate = Callable[[Point], None]
 """Called before each point. It may wait, count, kill the process, or raise to end the work."""
 
 
+Committed = Callable[[Sequence[str]], None]
+"""Called once a writing transaction is committed, with the names of its statements."""
+
+
 class GatedBackend:
     """``backend``, with ``gate`` called before whatever is sent to the database."""
 
-    def __init__(self, backend: Backend, gate: Gate) -> None:
+    def __init__(self, backend: Backend, gate: Gate, committed: Committed | None = None) -> None:
         self.dialect: Dialect = backend.dialect
         self.pinned_clock = backend.pinned_clock
         self._backend = backend
         self._gate = gate
+        self._committed = committed
         self._catalog = Catalog(backend.dialect, pinned_clock=backend.pinned_clock)
 
     @contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[Transaction]:
         self._gate(Point("begin", "BEGIN" if write else "BEGIN READ ONLY", write=write))
         with self._backend.transaction(write=write) as opened:
+            gated = _GatedTransaction(opened, self._gate, self._catalog, write=write)
             try:
-                yield _GatedTransaction(opened, self._gate, self._catalog, write=write)
+                yield gated
             except BaseException:
                 self._gate(Point("rollback", "ROLLBACK", write=write, transaction=opened))
                 raise
             self._gate(Point("commit", "COMMIT", write=write, transaction=opened))
+        if write and self._committed is not None:
+            self._committed(gated.names)
 
     def is_writing(self) -> bool:
         return self._backend.is_writing()
@@ -69,13 +78,13 @@ class GatedBackend:
         self._backend.forsake()
 
     def side(self) -> Backend:
-        return GatedBackend(self._backend.side(), self._gate)
+        return GatedBackend(self._backend.side(), self._gate, self._committed)
 
     def shrink(self) -> tuple[int, int] | None:
         return self._backend.shrink()
 
     def for_threads(self) -> Backend:
-        return GatedBackend(self._backend.for_threads(), self._gate)
+        return GatedBackend(self._backend.for_threads(), self._gate, self._committed)
 
     def close(self) -> None:
         self._backend.close()
@@ -89,6 +98,7 @@ class _GatedTransaction:
         self._gate = gate
         self._catalog = catalog
         self._write = write
+        self.names: list[str] = []
 
     def run(self, program: Program[T]) -> T:
         return self._transaction.run(self._gated(program))
@@ -120,7 +130,14 @@ class _GatedTransaction:
             program.close()
 
     def _pass(self, name: str, sql: str) -> None:
+        self.names.append(name)
         self._gate(Point("statement", name, sql, self._write, self._transaction))
+
+
+def on_commits(committed: Committed, gate: Gate = lambda _: None) -> None:
+    """Have both called for every store that this process opens from now on."""
+    open_backend = belaypin._backend
+    belaypin._backend = lambda *args: GatedBackend(open_backend(*args), gate, committed)
 
 
 def _shortened(sql: str) -> str:

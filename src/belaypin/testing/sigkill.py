@@ -12,11 +12,11 @@ verifier looks at what it left; then comes the next round, on a fresh store.
     report = campaign(fresh, verify, at_random=100, at_lines=500, at_statements=100)
     print(report)
 
-Three kinds of places to die: at a random time (in a new process each, whose time from its start to
-its first new commit is measured), at a random line of the given modules, and before a random
-statement of a store from ``belaypin.open`` (both in children forked from a warm process, which is
-ten times cheaper). For that the script must do its work under ``if __name__ == "__main__"``, and
-the system must be able to fork.
+Four kinds of places to die: at a random time (in a new process each, whose time from its start to
+its first new commit is measured), at a random line of the given modules, before a random statement
+of a store from ``belaypin.open``, and before and behind each of its commits in turn (the last three
+in children forked from a warm process, which is ten times cheaper). For that the script must do its
+work under ``if __name__ == "__main__"``, and the system must be able to fork.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class Report:
         "at a random time",
         "at a line",
         "before a statement",
+        "around a commit",
         "rounds",
         "lost",
         "doubled",
@@ -91,7 +92,8 @@ class Report:
     def row(self) -> list[str]:
         """The cells of one line of a table, as ``HEADINGS`` names them."""
         kills = self.kills
-        kinds = (kills["random time"], kills["line"] + kills["new line"], kills["statement"])
+        lines = kills["line"] + kills["new line"]
+        kinds = (kills["random time"], lines, kills["statement"], kills["commit"])
         found = (self.rounds, self.lost, self.doubled, len(self.first_commit_s))
         times = (f"{self.percentile_s(p):.3f} s" if self.first_commit_s else "-" for p in (50, 99))
         return [*map(str, (kills.total(), *kinds, *found)), *times]
@@ -107,20 +109,28 @@ def campaign(
     at_random: int = 0,
     at_lines: int = 0,
     at_statements: int = 0,
+    at_commits: int = 0,
     modules: Sequence[str] = ("belaypin",),
     seed: int = 0,
     timeout_s: float = 120.0,
+    on_kill: Callable[[Report], None] | None = None,
 ) -> Report:
     """Kill so many times in all, over as many rounds as it takes.
 
     ``fresh`` makes an empty store and tells what runs on it: several scripts run at the same time.
     ``verify`` is called when all of them have ended by themselves. ``modules`` are those at whose
-    lines to kill. ``timeout_s``: how long one process may take.
+    lines to kill. ``timeout_s``: how long one process may take. ``on_kill`` is called after each kill,
+    with the report as it stands.
 
     Raises ScriptFailed, and whatever ``verify`` raises.
     """
-    left: dict[Kind, int] = {"random time": at_random, "line": at_lines, "statement": at_statements}
-    budget = _Budget(left, Random(seed), modules)
+    left: dict[Kind, int] = {
+        "random time": at_random,
+        "line": at_lines,
+        "statement": at_statements,
+        "commit": at_commits,
+    }
+    budget = _Budget(left, Random(seed), modules, on_kill)
     return _rounds(fresh, verify, budget, timeout_s)
 
 
@@ -231,7 +241,15 @@ class _Kills(Protocol):
 class _Budget:
     """So many kills of each kind, drawn at random; given back if they did not fall."""
 
-    def __init__(self, left: dict[Kind, int], chance: Random, modules: Sequence[str]) -> None:
+    def __init__(
+        self,
+        left: dict[Kind, int],
+        chance: Random,
+        modules: Sequence[str],
+        on_kill: Callable[[Report], None] | None,
+    ) -> None:
+        self._on_kill = on_kill
+        self._next_commit = 0
         self._left = left
         self._chance = chance
         self._modules = modules
@@ -254,13 +272,19 @@ class _Budget:
         with self._lock:
             if not is_killed:
                 self._left[kill.kind] += 1
+                self._next_commit = 0  # it had fewer commits: begin again with the first
                 return
             report.kills[kill.kind] += 1
             if place is not None:
                 report.places[place] += 1
+            if self._on_kill is not None:
+                self._on_kill(report)
 
     def _at_random_place(self, kind: Kind) -> Kill:
         chance = self._chance
+        if kind == "commit":
+            self._next_commit += 1
+            return Kill(kind, self._next_commit)
         if kind == "statement":
             return Kill(kind, chance.randint(*_STATEMENTS))
         if kind == "line":

@@ -14,7 +14,7 @@ from tests.cli.shop import HOSTILE_PATH, fork
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "json"
 ELSEWHERE = {"bench", "demo", "drill", "export", "import", "run", "ui", "upgrade-state"}
-"""Commands that need more than a store: their tests stand in acceptance, drill, web, test_run, test_exchange."""
+"""Commands that need more than a store: tests/acceptance, drill and web, test_run.py, test_exchange.py."""
 
 
 class Case(NamedTuple):

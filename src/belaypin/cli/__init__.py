@@ -66,6 +66,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "health": "health",
         "metrics": "metrics",
         "storage": "storage",
+        "ui": "ui",
     },
     "Mend": {
         "retry": "mend",
@@ -82,8 +83,12 @@ SECTIONS: dict[str, dict[str, str]] = {
         "gc": "upkeep",
         "compact": "upkeep",
         "verify": "verify",
+        "upgrade-state": "upgrade",
+        "export": "exchange",
+        "import": "exchange",
     },
     "Prove": {
+        "bench": "bench",
         "demo": "demo",
         "drill": "drill",
     },

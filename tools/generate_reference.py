@@ -31,7 +31,7 @@ import belaypin
 from belaypin import errors, metrics
 from belaypin.cli import EXIT_CODES
 from belaypin.cli import main as cli
-from tools import cli_schemas
+from tools import cli_schemas, web_reference
 
 __all__ = ["main", "pages", "surface"]
 
@@ -232,6 +232,7 @@ def pages() -> dict[Path, str]:
     return {
         FOLDER / "api.md": _api_page(),
         FOLDER / "cli.md": _cli_page(),
+        FOLDER / "dashboard.md": _page("Dashboard and JSON API", *web_reference.parts()),
         FOLDER / "errors.md": _errors_page(),
         FOLDER / "limits.md": _limits_page(),
         FOLDER / "metrics.md": _metrics_page(),
@@ -468,9 +469,6 @@ def _schema_files() -> Iterator[tuple[str, str]]:
             **schema,
         }
         yield name, json.dumps(whole, indent=1) + "\n"
-
-
-# --- files --------------------------------------------------------------------------------------
 
 
 def main(argv: list[str] | None = None) -> int:

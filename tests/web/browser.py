@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -75,6 +76,20 @@ class Browser:
     def all(self, selector: str) -> list[WebElement]:
         """Each element that fits."""
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def click(self, text: str) -> None:
+        """Click the link or the button that says this; a page that looks again may replace it."""
+        condition = f"normalize-space() = '{text}'"
+        path = f"//a[{condition}] | //button[{condition}]"
+        wait = WebDriverWait(
+            self.driver, PATIENCE_S, 0.1, ignored_exceptions=[StaleElementReferenceException]
+        )
+
+        def clicked(driver: webdriver.Chrome) -> bool:
+            driver.find_element(By.XPATH, path).click()
+            return True
+
+        wait.until(clicked, f"nothing to click says {text!r}")
 
     def text(self, selector: str = "main") -> str:
         """What can be read there."""

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 
 import belaypin.web
+from belaypin.web.server import Server
 from tests.web.browser import Browser, browsing
 from tests.web.prepared import prepare
 
@@ -22,12 +23,9 @@ DATABASES = ("sqlite", "postgres")
 
 
 @contextmanager
-def serving(app: Any, **options: Any) -> Iterator[str]:
+def serving(app: Any) -> Iterator[str]:
     """The address of a real server with the app, on a port of its own."""
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1, **options
-    )
-    server = uvicorn.Server(config)
+    server = Server(app, "127.0.0.1", 0) if hasattr(app.state, "dashboard") else _plain(app)
     thread = threading.Thread(target=server.run, name="dashboard")
     thread.start()
     try:
@@ -39,6 +37,10 @@ def serving(app: Any, **options: Any) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def _plain(app: Any) -> uvicorn.Server:
+    return uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
 
 
 def scratch() -> Any:
@@ -86,9 +88,19 @@ def empty() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def browser(window: Browser) -> Iterator[Browser]:
+    """The browser, with nothing in it; no page outlives its server."""
+    window.look()
+    window.open("about:blank")
+    window.complaints()
+    yield window
+    window.open("about:blank")
+
+
 @pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Browser]:
-    """One browser for all tests; each looks as it likes."""
+def window(chromium: str) -> Iterator[Browser]:
+    """One browser for all tests."""
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
         browsing(chromium, Path(profile)) as found,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
+import click
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -15,6 +17,7 @@ from starlette.routing import Mount
 
 import belaypin
 import belaypin.web
+from belaypin.cli import main as cli
 from belaypin.web.pages import PAGES
 from tests.web.conftest import client
 
@@ -197,3 +200,26 @@ def test_pages_hear_when_to_look_again(sqlite_story: str) -> None:
         lines = response.iter_lines()
         heard = [next(lines) for _ in range(8)]
     assert heard.count("event: tick") >= 2
+
+
+def test_the_command_line_takes_each_command_that_is_shown(story: str) -> None:
+    shown: set[str] = set()
+    with client(belaypin.web.app(story)) as found:
+        for path in (
+            *SAYS,
+            "/do/replay?error=ValueError&pipeline=stackexchange",
+            "/do/gc",
+            "/do/recover",
+            "/do/readmit?pipeline=orders&entity=shop:0",
+            "/do/break-lease?pipeline=orders&entity=shop:0",
+            "/do/skip?failure_id=2",
+        ):
+            text = found.get(path).text
+            shown |= {unescape(command) for command in re.findall(r'data-copy="([^"]*)"', text)}
+    assert len(shown) > 20
+    for command in sorted(shown):
+        program, name, *words = shlex.split(command)
+        assert program == "belaypin"
+        known = cli.get_command(click.Context(cli), name)
+        assert known is not None, command
+        known.make_context(name, words)

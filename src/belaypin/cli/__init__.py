@@ -66,6 +66,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "health": "health",
         "metrics": "metrics",
         "storage": "storage",
+        "ui": "ui",
     },
     "Mend": {
         "retry": "mend",
@@ -83,6 +84,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "compact": "upkeep",
         "verify": "verify",
         "upgrade-state": "upgrade",
+        "export": "exchange",
+        "import": "exchange",
     },
     "Prove": {
         "bench": "bench",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.util import find_spec
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from belaypin.errors import MissingDriver
@@ -17,7 +18,7 @@ from belaypin.errors import MissingDriver
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-__all__ = ["app"]
+__all__ = ["app", "is_loopback"]
 
 
 def app(
@@ -38,8 +39,9 @@ def app(
     who they are, only this machine may connect: give a ``token`` (16 characters or more), the
     ``trusted_header`` in which one of ``trusted_proxies`` names the person it let in, or
     say that it is mounted ``behind_own_auth``. ``actions``: the pages may change the store (replay,
-    skip, recover, free, collect garbage); without it the store is opened to be read only. ``work``: what
-    ``store.recover`` does with each lease. ``refresh_s``: seconds between live updates.
+    skip, recover, let out, break leases, collect garbage); without it the store is opened to be read
+    only. ``work(lease, step)``: what ``store.recover`` does with each lease, such as ``pipeline.work``;
+    in a thread, unless it is async. ``refresh_s``: seconds between live updates.
 
     Raises UsageError for a choice that would leave the door open, MissingDriver without ``belaypin[ui]``.
 
@@ -63,3 +65,17 @@ def app(
         actions=actions,
     )
     return starlette_app(Dashboard(store_url, access, work=work, refresh_s=refresh_s))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own: then nobody else can connect to it.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
+    (True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

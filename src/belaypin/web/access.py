@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,8 +18,9 @@ from starlette.datastructures import Headers
 
 from belaypin.clock import unique_id
 from belaypin.errors import UsageError
+from belaypin.web import is_loopback
 
-__all__ = ["LOOPBACK_HOSTS", "SESSION", "Access", "Refusal", "Session", "is_loopback"]
+__all__ = ["LOOPBACK_HOSTS", "SESSION", "Access", "Refusal", "Session"]
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 SESSION = "belaypin_session"
@@ -179,20 +179,6 @@ def host_of(header: str) -> str:
     if header.startswith("["):
         return header[1:].partition("]")[0].lower()
     return header.partition(":")[0].lower()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
-    (True, False)
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 _LOGIN = Refusal(401, "Who are you?", "Type the token that the dashboard was started with.")

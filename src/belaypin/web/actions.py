@@ -49,7 +49,7 @@ def _routes(dashboard: Dashboard, act: Act) -> list[Route]:
         view.page = page
         try:
             view.params = params = convert(act.params, fields)
-            view.opened(await dashboard.source.store())
+            view.opened(await dashboard.opened())
             said, back = await act.act(view, params)
         except BelaypinError as error:
             return dashboard.trouble(view, error)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
 from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
-from belaypin import Failure, Key, UsageError
+import belaypin
+from belaypin import Failure, Key, RecoveryReport, UsageError
 from belaypin.web.page import Params, View
 from belaypin.web.pages.failures import Failures
 from belaypin.web.words import number
@@ -88,7 +91,7 @@ async def _failures(view: View, params: Chosen, verb: str, text: str, *, final: 
         raise UsageError("Choose first: a pipeline, an entity, a stream, a status or an error.")
     listed = await view.store.failures(**params.chosen, limit=COUNTED)
     rows = tuple(map(_line, listed[:LISTED]))
-    command = view.command(verb, params.key, status=params.status, error=params.error)
+    command = view.command(verb, params.asked)
     return Preview(text, command, len(listed), rows, bool(listed), final)
 
 
@@ -136,13 +139,22 @@ async def preview_recover(view: View, params: OfPipeline) -> Preview:
 async def recover(view: View, params: OfPipeline) -> Said:
     """Recover, beside the pages: the result is shown with the plan."""
     store, dashboard = view.store, view.dashboard
-    started = dashboard.jobs.start(
-        "recover",
-        f"Recover {params.pipeline or 'everything'}",
-        lambda: store.recover(dashboard.work, pipeline=params.pipeline),
-    )
+    work, pipeline = dashboard.work, params.pipeline
+
+    async def job() -> RecoveryReport:
+        if work is None or iscoroutinefunction(work):
+            return await store.recover(work, pipeline=pipeline)
+        return await asyncio.to_thread(_recover_here, dashboard.source.url, work, pipeline)
+
+    started = dashboard.jobs.start("recover", f"Recover {pipeline or 'everything'}", job)
     said = "Recovery has begun." if started else "A recovery goes on already: nothing was started."
     return said, view.url("/recovery", pipeline=params.pipeline)
+
+
+def _recover_here(url: str, work: Any, pipeline: str | None) -> RecoveryReport:
+    """Work that blocks has a thread and a store of its own."""
+    with belaypin.open(url, create=False) as store:
+        return store.recover(work, pipeline=pipeline)
 
 
 async def preview_readmit(view: View, params: OfEntity) -> Preview:
@@ -171,7 +183,9 @@ async def preview_break(view: View, params: OfEntity) -> Preview:
         "The holder is fenced at once: nothing that it still writes is kept, and another worker may take "
         "over. Do it if the holder hangs; a holder that is dead loses its lease by itself."
     )
-    command = view.command("break-lease", params.key, role=params.role, reason=params.reason)
+    command = view.command(
+        "break-lease", params.key, role=params.role, reason=params.reason or "..."
+    )
     rows = (f"{params.key}, role {params.role}: {status.live_leases} live leases",)
     return Preview(text, command, 1, rows, is_possible=True, is_final=True)
 

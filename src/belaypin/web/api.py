@@ -38,7 +38,7 @@ def _route(dashboard: Dashboard, endpoint: Endpoint) -> Route:
         view = View(request, dashboard, endpoint.params())
         try:
             params = read_params(endpoint.params, request)
-            view.opened(await dashboard.source.store())
+            view.opened(await dashboard.opened())
             found = await endpoint.read(view, params)
         except NotThere as error:
             return _json({"error": "NotThere", "message": str(error)}, 404)

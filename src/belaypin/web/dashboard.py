@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cache
@@ -18,6 +19,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from belaypin import AsyncStore
 from belaypin.errors import (
     BelaypinError,
     CorruptRecord,
@@ -31,10 +33,15 @@ from belaypin.web.guard import HEADERS, Guard
 from belaypin.web.jobs import Jobs
 from belaypin.web.page import Page, Params, View, read_params
 from belaypin.web.render import FOLDER, environment
+from belaypin.web.scrape import Scrapes
 from belaypin.web.source import Samples, Source
 from belaypin.web.words import redacted
 
-__all__ = ["Dashboard", "starlette_app"]
+__all__ = ["Dashboard", "NoStore", "starlette_app"]
+
+
+class NoStore(BelaypinError):
+    """There is no store at the address that the dashboard was given, or it is not ready."""
 
 
 class Dashboard:
@@ -50,11 +57,14 @@ class Dashboard:
         self.jobs = Jobs()
         self.label = redacted(url)
         self.work = work
+        self.scrapes = Scrapes(url)
+        self.ending = asyncio.Event()
 
     async def aclose(self) -> None:
         """End what is being read, close the store."""
         await self.jobs.aclose()
         await self.samples.aclose()
+        await self.scrapes.aclose()
         await self.source.aclose()
 
     @staticmethod
@@ -85,12 +95,19 @@ class Dashboard:
         view.page = page
         try:
             view.params = params(page.params, request)
-            view.opened(await self.source.store())
+            view.opened(await self.opened())
             view.pipelines = await view.store.pipelines()
             found = await build(view, view.params)
         except BelaypinError as error:
             return self.trouble(view, error)
         return self.rendered(page.template, view, found)
+
+    async def opened(self) -> AsyncStore:
+        """The store; raises NoStore if it is not to be had as it stands."""
+        try:
+            return await self.source.store()
+        except UsageError as error:
+            raise NoStore(str(error)) from error
 
     def trouble(self, view: View, error: BelaypinError) -> Response:
         """What went wrong, and what to do about it, as a page."""
@@ -142,7 +159,7 @@ class Dashboard:
 
 def starlette_app(dashboard: Dashboard) -> Starlette:
     """The app with its routes, its middleware and its end."""
-    from belaypin.web import actions, api, events, login
+    from belaypin.web import actions, api, events, login, scrape
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -157,6 +174,7 @@ def starlette_app(dashboard: Dashboard) -> Starlette:
         *api.routes(dashboard),
         *events.routes(dashboard),
         *login.routes(dashboard),
+        *scrape.routes(dashboard),
         Mount("/static", _Files(directory=FOLDER / "static"), name="static"),
     ]
     app = Starlette(
@@ -180,6 +198,7 @@ class _Files(StaticFiles):
 
 _TROUBLES: tuple[tuple[type[BelaypinError], int, str], ...] = (
     (UsageError, 400, "That can't be asked"),
+    (NoStore, 503, "There is no store to show"),
     (StoreBusy, 503, "The store is busy"),
     (StoreFull, 503, "The store is full or read-only"),
     (StoreUnavailable, 503, "The store can't be reached"),

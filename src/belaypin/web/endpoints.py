@@ -156,12 +156,28 @@ class HealthHistory(OfPipeline, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
 
 
+class Counted(Params, frozen=True, kw_only=True):
+    """What is counted, and up to where."""
+
+    q: Text = ""
+    pipeline: Text | None = None
+    kind: Literal["entities", "streams", "leases"] = "entities"
+    cap: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
+
+
 class Sampled(msgspec.Struct):
     """A figure that is read in the background. ``value`` is null while it is read for the first time."""
 
     value: Any
     age_s: float | None
     cost_s: float | None
+
+
+class Count(msgspec.Struct):
+    """A count; more, if it is not exact: it ended at the cap, or at what one short read may look at."""
+
+    count: int
+    is_exact: bool
 
 
 class Pipelines(msgspec.Struct):
@@ -226,6 +242,12 @@ async def gaps(view: View, params: Rows) -> Any:
     return (await view.store.gap_list(params.q, **_page(params))).as_dict()
 
 
+async def count(view: View, params: Counted) -> Any:
+    """A bounded count."""
+    found = await view.store.count(params.q, params.kind, pipeline=params.pipeline, cap=params.cap)
+    return Count(int(found), found.is_exact)
+
+
 async def items(view: View, params: Items) -> Any:
     """Ids."""
     found = await view.store.items(
@@ -248,6 +270,12 @@ async def operation(view: View, params: OneOperation) -> Any:
     if found is None:
         raise NotThere(f"There is no operation {params.id!r}.")
     return _plain(found)
+
+
+async def storage(view: View, params: OfPipeline) -> Any:
+    """What takes up how much."""
+    of = params.pipeline
+    return await _sampled(view, "storage", of, lambda: view.store.storage(pipeline=of))
 
 
 async def plan(view: View, params: Planned) -> Any:
@@ -340,6 +368,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("/api/status", "How a Key stands", OfKey, status, (Sampled, belaypin.Status)),
     Endpoint("/api/entities", "Entities", Ordered, entities, [belaypin.EntityRow]),
     Endpoint("/api/streams", "Streams", Ordered, streams, [belaypin.StreamRow]),
+    Endpoint("/api/count", "A bounded count", Counted, count, Count),
+    Endpoint("/api/storage", "Storage, sampled", OfPipeline, storage, (Sampled, belaypin.Storage)),
     Endpoint("/api/leases", "Leases", Rows, leases, [belaypin.LeaseRow]),
     Endpoint("/api/gaps", "Gaps in coverage", Rows, gaps, [belaypin.GapRow]),
     Endpoint("/api/items", "Ids in the ledger of a stream", Items, items, [belaypin.ItemRow]),

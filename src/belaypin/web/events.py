@@ -35,7 +35,8 @@ def routes(dashboard: Dashboard) -> list[Route]:
         try:
             yield b"retry: 1000\n\n"
             for _ in range(max(1, int(_LIFE_S / dashboard.refresh_s))):
-                await asyncio.sleep(dashboard.refresh_s)
+                if await _ends(dashboard.ending, dashboard.refresh_s):
+                    return
                 if await request.is_disconnected():
                     return
                 at = from_us(now_us()).isoformat()
@@ -50,3 +51,12 @@ def routes(dashboard: Dashboard) -> list[Route]:
         return StreamingResponse(ticks(request), media_type="text/event-stream", headers=headers)
 
     return [Route("/events", events, methods=["GET"], name="events")]
+
+
+async def _ends(ending: asyncio.Event, seconds: float) -> bool:
+    """Wait so long, or until the server ends; returns whether it does."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await ending.wait()
+    except TimeoutError:
+        return False

@@ -49,7 +49,7 @@ class Source:
             raise self._error.with_traceback(None)
         try:
             async with asyncio.timeout(_OPEN_S):
-                return await belaypin.aopen(self.url)
+                return await belaypin.aopen(self.url, create=False, read_only=self.read_only)
         except TimeoutError as error:
             late = StoreUnavailable(f"The store did not answer within {_OPEN_S:g} s. Is it up?")
             self._note(late)

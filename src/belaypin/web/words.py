@@ -11,11 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from belaypin.filters import Filter, Term, parse
 from belaypin.keys import Key
 
 __all__ = [
     "NOTHING",
     "age",
+    "asked",
     "command_word",
     "key_path",
     "number",
@@ -184,6 +186,20 @@ def _escaped_part(part: str) -> str:
     before = len(kept) - len(kept.lstrip(" "))
     after = len(kept) - len(kept.rstrip(" ")) if inner else 0
     return "%20" * before + inner + "%20" * after
+
+
+def asked(q: str, **fields: str | None) -> str:
+    """A filter with more terms, as the command line takes it; what is None is left out.
+
+    >>> asked("lag>1h", pipeline="shop", error="HTTP 503")
+    'lag>1h pipeline:shop error:"HTTP 503"*'
+    """
+    terms = [
+        Term(name, ":", value, is_prefix=name == "error")
+        for name, value in fields.items()
+        if value is not None
+    ]
+    return str(Filter((*parse(q).terms, *terms)))
 
 
 def redacted(url: str) -> str:

@@ -12,6 +12,7 @@ from msgspec import Meta
 from belaypin import Interval, UsageError
 from belaypin.web.charts import Bar, bar, ticks
 from belaypin.web.page import MAX_LIMIT, Page, Params, View
+from belaypin.web.words import asked
 
 __all__ = ["PAGE", "Stretch", "command_of", "drawn", "stretch_of"]
 
@@ -78,7 +79,7 @@ async def build(view: View, params: Coverage) -> dict[str, Any]:
         "gaps": gaps,
         "command_of": lambda gap: command_of(view, gap),
         "ranges": ("all", *RANGES),
-        "command": view.command("coverage", params.q, pipeline=params.pipeline),
+        "command": view.command("lag", asked(params.q, pipeline=params.pipeline)),
     }
 
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
-from belaypin import Failure, Key, UsageError
+from belaypin import Failure, UsageError
 from belaypin.web.page import LIMIT, MAX_LIMIT, Page, Params, View
+from belaypin.web.words import asked
 
 __all__ = ["ONE", "PAGE", "Failures"]
 
@@ -44,11 +45,10 @@ class Failures(Params, frozen=True, kw_only=True):
         }
 
     @property
-    def key(self) -> Key | None:
-        """What the command line takes."""
-        if not self.pipeline:
-            return None
-        return Key(self.pipeline, self.entity or "", self.stream or "")
+    def asked(self) -> str:
+        """The same choice, as the command line takes it."""
+        named = {name: value or None for name, value in self.chosen.items()}
+        return asked("", state=named.pop("status"), **named)
 
 
 class One(Params, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ async def build(view: View, params: Failures) -> dict[str, Any]:
         "count": len(read),
         "next": rows[-1].failure_id if rows and more else None,
         "is_filtered": any(params.chosen.values()),
-        "command": view.command("failures", params.key, status=params.status, error=params.error),
+        "command": view.command("failures", params.asked),
     }
 
 

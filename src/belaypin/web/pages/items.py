@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from belaypin import Key
 from belaypin.web.page import LIMIT, MAX_LIMIT, Page, Params, View
+from belaypin.web.words import asked
 
 __all__ = ["PAGE"]
 
@@ -50,11 +51,12 @@ async def build(view: View, params: Items) -> dict[str, Any]:
             limit=params.limit,
             after=params.after,
         )
-    command = "entities" if params.kind == "entities" else "streams"
+    count = await store.count(params.q, params.kind, pipeline=params.pipeline, cap=CAP)
     return {
         "listing": listing,
+        "count": count,
         "key": None,
-        "command": view.command(command, params.q, pipeline=params.pipeline),
+        "command": view.command("status", asked(params.q, pipeline=params.pipeline)),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from belaypin.web.page import LIMIT, MAX_LIMIT, Page, Params, View
-from belaypin.web.words import NOTHING
+from belaypin.web.words import NOTHING, asked
 
 __all__ = ["PAGE"]
 
@@ -35,7 +35,7 @@ async def build(view: View, params: Leases) -> dict[str, Any]:
     return {
         "listing": listing,
         "workers": workers.most_common(50),
-        "command": view.command("leases", params.q, pipeline=params.pipeline),
+        "command": view.command("leases", asked(params.q, pipeline=params.pipeline)),
     }
 
 

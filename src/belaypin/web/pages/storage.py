@@ -22,11 +22,11 @@ class StorageParams(Params, frozen=True, kw_only=True):
 async def build(view: View, params: StorageParams) -> dict[str, Any]:
     """Both are sampled: at a million entities they take their time."""
     store, pipeline = view.store, params.pipeline
-    health = await view.sample("health", pipeline, lambda: store.health(pipeline=pipeline))
+    storage = await view.sample("storage", pipeline, lambda: store.storage(pipeline=pipeline))
     free = await view.sample("gc", None, lambda: store.gc(dry_run=True, deadline_s=_LOOK_S))
     history = await store.health_history(params.since, pipeline=pipeline, limit=400)
     return {
-        "health": health,
+        "storage": storage,
         "free": free,
         "history": history,
         "job": view.dashboard.jobs.newest("gc"),

@@ -16,12 +16,16 @@
     live.querySelector(".word").textContent = word;
     live.setAttribute("aria-pressed", String(!isPaused));
   };
+  // A click that has begun ends on what it began on.
+  let isPressed = false;
+  addEventListener("pointerdown", () => { isPressed = true; }, true);
+  ["pointerup", "pointercancel", "blur"].forEach((name) => addEventListener(name, () => { isPressed = false; }, true));
   const isBusy = () => {
     const active = document.activeElement;
     const main = document.getElementById("main");
     const types = active && main.contains(active) && active.matches("input, select, textarea");
     const selected = String(getSelection()).length > 0 && main.contains(getSelection().anchorNode);
-    return types || selected || main.querySelector("form.do") !== null;
+    return isPressed || types || selected || main.querySelector("form.do") !== null;
   };
   const look = () => { if (!isBusy()) htmx.trigger(body, "belaypin-look"); };
   const stop = () => { if (source) { source.close(); source = null; } };
@@ -49,8 +53,14 @@
   // --- a swap keeps what the reader has opened, where they are, and how far they scrolled -------
 
   let kept = null;
+  let before = null;
   body.addEventListener("htmx:beforeSwap", (event) => {
     const main = document.getElementById("main");
+    if (event.detail.xhr.responseText === before || isBusy()) {
+      event.detail.shouldSwap = false;
+      return;
+    }
+    before = event.detail.xhr.responseText;
     // Pages that say what is wrong replace what was there, too.
     if (event.detail.xhr.status >= 400 && event.detail.xhr.responseText.includes('id="main"')) {
       event.detail.shouldSwap = true;
@@ -203,7 +213,7 @@
         ],
         tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
       }, data, place);
-      plot.setLegend({ idx: data[0].length - 1 });
+      setTimeout(() => plot.setLegend({ idx: data[0].length - 1 }), 0);
       drawn.set(figure, plot);
     });
   };

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 import belaypin
+from belaypin.cli.bench import Tax
 
 __all__ = ["ERROR", "schemas"]
 
@@ -194,6 +195,10 @@ def _keep() -> dict[str, Schema]:
         "gc": record(belaypin.GcReport, **totals),
         "compact": record(belaypin.CompactReport),
         "verify": record(belaypin.Report, ok=BOOLEAN),
+        "upgrade-state": either(
+            record(belaypin.UpcastReport), shape(dry_run=BOOLEAN, dropped=either(COUNT, NOTHING))
+        ),
+        "bench": record(Tax),
         "drill": _drill(),
         "demo": shape(
             items=COUNT,

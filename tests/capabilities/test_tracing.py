@@ -15,18 +15,28 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode, Tracer
 
 import belaypin
-from tests.capabilities.sites import Database, Site
+from tests.capabilities.sites import Colour, Database, Site
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "trace-with-opentelemetry.md"
 KEY = {"belaypin.pipeline": "shop", "belaypin.entity": "user:7"}
 ORDERS = {**KEY, "belaypin.stream": "orders"}
 
 
-@pytest.fixture(params=["memory", "postgres"])
-def database(request: pytest.FixtureRequest) -> Database:
-    """Spans know nothing of files."""
-    database: Database = request.param
-    return database
+@pytest.fixture(params=[("sync", "memory"), ("async", "memory"), ("async", "postgres")], ids=str)
+def kind(request: pytest.FixtureRequest) -> tuple[Colour, Database]:
+    """Spans know nothing of databases; those of asyncio have to find their context again."""
+    kind: tuple[Colour, Database] = request.param
+    return kind
+
+
+@pytest.fixture
+def colour(kind: tuple[Colour, Database]) -> Colour:
+    return kind[0]
+
+
+@pytest.fixture
+def database(kind: tuple[Colour, Database]) -> Database:
+    return kind[1]
 
 
 class Traced:

@@ -13,8 +13,8 @@ from belaypin.cli import SECTIONS
 from tests.cli.shop import HOSTILE_PATH, fork
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "json"
-ELSEWHERE = {"demo", "drill", "run", "ui"}
-"""Commands that need more than a store: tests/acceptance, tests/drill, tests/web, test_run.py."""
+ELSEWHERE = {"bench", "demo", "drill", "run", "ui", "upgrade-state"}
+"""Commands that need more than a store: tests/acceptance, tests/drill, test_run.py."""
 
 
 class Case(NamedTuple):

@@ -92,6 +92,7 @@ def test_rows_that_are_written_before_the_commit_are_doubled(tmp_path: Path) -> 
     assert any("'id': 'site:" in example for example in found.examples)
 
 
+@pytest.mark.long
 def test_rows_that_are_written_after_the_commit_are_lost(tmp_path: Path) -> None:
     outcome = drilled("losing", f"sqlite:///{tmp_path}/app.db", kills=8)
     assert not outcome.is_proven
@@ -103,6 +104,11 @@ def test_runs_that_differ_by_themselves_are_not_blamed_on_kills(tmp_path: Path) 
     url = f"sqlite:///{tmp_path}/app.db"
     with pytest.raises(NotDeterministic, match="--ignore orders.site"):
         drilled("dicing", url)
+
+
+@pytest.mark.long
+def test_what_differs_from_run_to_run_can_be_left_out(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/app.db"
     outcome = drilled("dicing", url, kills=1, ignore=("orders.site",))
     assert outcome.is_proven
     assert "orders.site" in outcome.not_compared

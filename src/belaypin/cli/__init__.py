@@ -83,8 +83,10 @@ SECTIONS: dict[str, dict[str, str]] = {
         "gc": "upkeep",
         "compact": "upkeep",
         "verify": "verify",
+        "upgrade-state": "upgrade",
     },
     "Prove": {
+        "bench": "bench",
         "demo": "demo",
         "drill": "drill",
     },

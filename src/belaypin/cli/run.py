@@ -35,6 +35,14 @@ __all__ = ["pipeline_of", "run_command"]
     show_default=True,
     help="How long it may take to commit what is in hand when it is stopped.",
 )
+@click.option("--live", is_flag=True, help="Listen to live streams as well, until it is stopped.")
+@click.option(
+    "--every",
+    metavar="DURATION",
+    default="1m",
+    show_default=True,
+    help="With --live: how often to look for what was missed.",
+)
 @click.option("--no-progress", is_flag=True, help="Say nothing until it has ended.")
 @shows
 def run_command(
@@ -45,6 +53,8 @@ def run_command(
     entities: tuple[str, ...],
     deadline: str | None,
     grace: str,
+    live: bool,
+    every: str,
     no_progress: bool,
 ) -> int:
     """Run a pipeline: every entity that is due, each under its lease, until all is done.
@@ -65,6 +75,8 @@ def run_command(
             deadline_s=deadline,
             grace_s=grace,
             progress=progress,
+            live=live,
+            every=every,
         )
     call.show.record(report, str(report))
     return report.exit_code

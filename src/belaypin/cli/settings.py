@@ -75,7 +75,10 @@ _TOOL = ("tool", "belaypin")
 
 def _table(file: Path, inside: tuple[str, ...]) -> dict[str, Any] | None:
     try:
-        table: Any = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        if inside and ".".join(inside) not in text:
+            return None  # most pyproject.toml are long, and not about us
+        table: Any = tomllib.loads(text)
     except (OSError, ValueError) as error:  # unreadable, not UTF-8 or not TOML
         if inside:
             return None  # a pyproject.toml that is not ours to judge

@@ -23,12 +23,21 @@ def get_command(
     call: Call, store: belaypin.Store, key: belaypin.Key, version: int | None
 ) -> int | None:
     """The checkpoint of a key: its state, its counters, its times. Exit 1 if there is none."""
-    found = store.load(key, version=version)
+    found = store.load(key, version=version, schema=_as_stored(store, key, version))
     if found is None:
         call.show.record(None, lambda: call.show.note(f"Nothing is stored at {path(key)}."))
         return NOT_SO
     call.show.record(found, lambda: _print(call, found))
     return None
+
+
+def _as_stored(
+    store: belaypin.Store, key: belaypin.Key, version: int | None
+) -> belaypin.Schema | None:
+    """The schema of a state: a person reads it in the shape that it was saved in, whichever."""
+    saved = store.history(key, limit=1, before=None if version is None else version + 1)
+    number = saved[0].schema_version if saved else 0
+    return belaypin.Schema(number) if number else None
 
 
 def _print(call: Call, found: belaypin.Checkpoint[Any]) -> None:

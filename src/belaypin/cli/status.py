@@ -11,7 +11,7 @@ import click
 import belaypin
 from belaypin.cli.call import Call, on_store, pages
 from belaypin.cli.exits import NOT_SO
-from belaypin.cli.targets import Target, takes_target
+from belaypin.cli.targets import Target, takes_target, walk
 from belaypin.cli.text import cell, path
 from belaypin.filters import parse
 
@@ -21,7 +21,6 @@ _PIPELINES = ("key", "status", "items", "skipped", "late", "gaps", "lag", "live_
 _ENTITIES = ("key", "status", "items", "failures", "quarantined", "gaps", "lag", "error")
 _STREAMS = ("key", "status", "items", "failures", "quarantined", "gaps", "lag", "head")
 _COUNTS = ("gaps", "failures", "quarantined", "failed", "interrupted")
-_FAILURES = 10_000
 
 
 @click.command("status")
@@ -117,10 +116,17 @@ def _limits(text: str) -> dict[str, timedelta | int]:
 
 def _figures(store: belaypin.Store, status: belaypin.Status) -> dict[str, Any]:
     words = status.entities or status.streams or {status.status: 1}
-    parts = (*status.key.parts, None, None)
     return {
         "lag": status.lag,
         "gaps": status.gaps,
-        "failures": len(store.failures(*parts[:3], limit=_FAILURES)),
+        "failures": _failures(store, status.key),
         **{word: words.get(word, 0) for word in ("quarantined", "failed", "interrupted")},
     }
+
+
+def _failures(store: belaypin.Store, key: belaypin.Key) -> int:
+    if key.depth == 1:
+        health = store.health(pipeline=key.pipeline)
+        return health.failures + health.quarantined
+    rows = walk(store.streams, Target(key).filter)
+    return sum(row.failures + row.quarantined for row in rows)

@@ -14,7 +14,7 @@ from tests.cli.shop import HOSTILE_PATH, fork
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "json"
 ELSEWHERE = {"bench", "demo", "drill", "run", "ui", "upgrade-state"}
-"""Commands that need more than a store: tests/acceptance, tests/drill, test_run.py."""
+"""Commands that need more than a store: tests/acceptance, tests/drill, tests/web, test_run.py."""
 
 
 class Case(NamedTuple):

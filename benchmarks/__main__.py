@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import engines, fixed, growth, hashing, recovery, saves, size, skip, tax
+from benchmarks import engines, fixed, growth, hashing, listing, recovery, saves, size, skip, tax
 from benchmarks.databases import Postgres, Server, Sqlite
 from benchmarks.figures import Figure
 from benchmarks.machine import describe
@@ -15,7 +15,10 @@ from benchmarks.report import as_json, print_tables
 from benchmarks.source import IdKind
 from tests.services import Services
 
-_SECTIONS = ("tax", "bytes", "skip", "growth", "hash", "saves", "fixed", "recovery", "engines")
+_SECTIONS = (
+    *("tax", "bytes", "skip", "growth", "hash", "saves", "fixed", "recovery", "engines"),
+    "listing",
+)
 _EVERYDAY_ITEMS = 1_000_000
 _FULL_ITEMS = 10_000_000
 _EVERYDAY_ENTITIES = 100_000
@@ -45,6 +48,7 @@ def _arguments() -> argparse.Namespace:
         "--full", action="store_true", help="growth to 10,000,000, on each database"
     )
     parser.add_argument("--items", type=int, help="growth to so many items instead")
+    parser.add_argument("--entities", type=int, help="listing of so many entities instead")
     parser.add_argument("--pairs", type=int, default=5, help="runs of each loop for a tax")
     parser.add_argument("--sqlite", action="store_true", help="SQLite only")
     parser.add_argument("--folder", default=".", help="where the SQLite files lie for the time")
@@ -65,6 +69,7 @@ def _figures(arguments: argparse.Namespace, servers: list[Server]) -> Iterator[F
         "fixed": _fixed,
         "recovery": _recovery,
         "engines": _engines,
+        "listing": _listing,
     }
     for section in arguments.sections or _SECTIONS:
         for server in servers:
@@ -115,6 +120,12 @@ def _recovery(server: Server, arguments: argparse.Namespace) -> Iterator[Figure]
 
 def _engines(server: Server, _: argparse.Namespace) -> Iterator[Figure]:
     yield from engines.measure(server)
+
+
+def _listing(server: Server, arguments: argparse.Namespace) -> Iterator[Figure]:
+    full = _FULL_ENTITIES if arguments.full else _EVERYDAY_ENTITIES
+    entities = arguments.entities or full
+    yield from listing.measure(server, entities, arguments.items or 100 * entities)
 
 
 if __name__ == "__main__":

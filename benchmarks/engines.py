@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from importlib.util import find_spec
 from typing import Any
 
 import belaypin
@@ -13,6 +14,8 @@ from benchmarks.figures import Figure, say
 __all__ = ["measure"]
 
 _ENGINES = ("serial", "threads:1", "threads:2", "processes:1", "processes:2")
+_CLUSTERS = {"dask": "distributed", "ray": "ray"}
+"""Engines that need a package, measured where it is installed, as in build/integrations."""
 _RUNS = 3
 _ENTITIES = 40
 _PAGES = 5
@@ -62,18 +65,26 @@ _declare(busy, 0, _BUSY_ROUNDS)
 
 
 def measure(server: Server) -> list[Figure]:
-    """A new worker process takes part of a second to begin; that is counted."""
+    """A new worker process takes part of a second to begin; that is counted.
+
+    Clusters of Dask and Ray begin before the run's clock does: they take seconds.
+    """
     figures = []
     for name, pipeline in (
         (f"fetches that wait {_FETCH_S * 1000:.0f} ms", waiting),
         ("handlers that compute", busy),
     ):
-        for engine in _ENGINES:
+        for engine in (*_ENGINES, *_clusters()):
             say(f"engines: {server.name}, {name}, {engine}")
             rates = [_rate(server, pipeline, engine) for _ in range(_RUNS)]
             text = f"{server.name}, {name}: {engine}"
             figures.append(Figure.of("engines", text, "items/s", rates))
     return figures
+
+
+def _clusters() -> list[str]:
+    found = [name for name, package in _CLUSTERS.items() if find_spec(package)]
+    return [f"{name}:{workers}" for name in found for workers in (1, 2)]
 
 
 def _rate(server: Server, pipeline: belaypin.Pipeline, engine: str) -> float:

@@ -198,6 +198,8 @@ def _keep() -> dict[str, Schema]:
         "upgrade-state": either(
             record(belaypin.UpcastReport), shape(dry_run=BOOLEAN, dropped=either(COUNT, NOTHING))
         ),
+        "export": shape(pipeline=TEXT, file=TEXT, lines=COUNT, bytes=COUNT),
+        "import": record(belaypin.Imported),
         "bench": record(Tax),
         "drill": _drill(),
         "demo": shape(

@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from belaypin.records.history import (
         Difference,
         Forked,
+        Imported,
         Rewound,
         RewoundStream,
         Savepoint,
@@ -156,6 +157,7 @@ __all__ = [
     "GapRow",
     "GcReport",
     "Health",
+    "Imported",
     "Interval",
     "ItemRow",
     "Joined",
@@ -415,7 +417,15 @@ _RECORDS = {
     "records.explanation": ("Explanation", "Placed"),
     "records.failure": ("Failure",),
     "records.health": ("Health",),
-    "records.history": ("Difference", "Forked", "Rewound", "RewoundStream", "Savepoint", "Version"),
+    "records.history": (
+        "Difference",
+        "Forked",
+        "Imported",
+        "Rewound",
+        "RewoundStream",
+        "Savepoint",
+        "Version",
+    ),
     "records.listing": (
         "Count",
         "EntityRow",

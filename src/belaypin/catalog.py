@@ -113,6 +113,12 @@ class Catalog:
             )
         return self._typed_texts[sql, types]
 
+    def bind_many(self, statement: Statement) -> tuple[str, list[Any]]:
+        """The SQL text of a statement that runs many times, and the parameters of each."""
+        sql, _ = self.bind(Statement(statement.name, statement.many[0]))
+        each = (Statement(statement.name, params) for params in statement.many)
+        return sql, [self.bind(one)[1] for one in each]
+
     def _render(self, name: str) -> tuple[str, tuple[str, ...]]:
         sql = _texts(self.dialect)[name]
         for macro, words in _MACROS[self.dialect].items():

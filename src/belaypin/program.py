@@ -21,10 +21,14 @@ Rows = Sequence[Row]
 
 
 class Statement(NamedTuple):
-    """One SQL statement to run: its name in the catalog and its parameters by name."""
+    """One SQL statement to run: its name in the catalog and its parameters by name.
+
+    With ``many`` it runs once for each of those parameters instead, and returns no rows.
+    """
 
     name: str
     params: Mapping[str, SqlValue] = {}
+    many: Sequence[Mapping[str, SqlValue]] = ()
 
 
 Program = Generator[Statement, Rows, T]

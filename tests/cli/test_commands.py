@@ -13,8 +13,8 @@ from belaypin.cli import SECTIONS
 from tests.cli.shop import HOSTILE_PATH, fork
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "json"
-ELSEWHERE = {"bench", "demo", "drill", "run", "ui", "upgrade-state"}
-"""Commands that need more than a store: tests/acceptance, tests/drill, tests/web, test_run.py."""
+ELSEWHERE = {"bench", "demo", "drill", "export", "import", "run", "ui", "upgrade-state"}
+"""Commands that need more than a store: tests/acceptance, drill and web, test_run.py, test_exchange.py."""
 
 
 class Case(NamedTuple):

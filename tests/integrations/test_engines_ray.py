@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from subprocess import DEVNULL, run
+from socket import socket
+from subprocess import DEVNULL, Popen, run
+from uuid import uuid4
 
+import psutil
 import pytest
 import ray
 
@@ -17,23 +20,43 @@ from belaypin.pipeline.engines import engine_of
 from tests.integrations.engines import EngineContract
 from tests.pipelines.conftest import Place
 from tests.pipelines.shop import SITES, shop
-from tests.pipelines.test_processes import Notes
+from tests.pipelines.test_processes import Notes, wait_until
+
+RAY = str(Path(sys.executable).parent / "ray")
 
 
 class TestRay(EngineContract):
     engine = "ray:2"
+    orphans_s = 240  # Ray's agents try to tell a head that is gone as well
 
     @staticmethod
     @contextmanager
     def running(folder: Path) -> Iterator[str]:
-        program = [str(Path(sys.executable).parent / "ray")]
-        head = ["start", "--head", "--port=0", "--num-cpus=2", "--include-dashboard=false"]
-        quiet = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-        run([*program, *head], check=True, stdout=DEVNULL, stderr=DEVNULL, env=quiet)
+        address = f"{ray.util.get_node_ip_address()}:{_free_port()}"
+        options = ["--include-dashboard=false", f"--port={address.rpartition(':')[2]}"]
+        # Whoever names an address must bring the token of the cluster.
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid4().hex}
+        os.environ.update(token, RAY_USAGE_STATS_ENABLED="0")
+        # In the foreground, to be ended with all its children: `ray stop` ends everybody's.
+        head = Popen(
+            [RAY, "start", "--head", "--block", "--num-cpus=2", *options],
+            stdout=DEVNULL,
+            stderr=DEVNULL,
+        )
         try:
-            yield "ray:auto"
+            wait_until(lambda: _is_up(address), "the cluster", 180)
+            yield f"ray:{address}"
+            assert head.poll() is None
         finally:
-            run([*program, "stop", "--force"], check=True, stdout=DEVNULL, stderr=DEVNULL)
+            family = psutil.Process(head.pid).children(recursive=True)
+            head.terminate()
+            head.wait(30)
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(family, timeout=20)
+            for name in token:
+                del os.environ[name]
 
     def test_who_is_connected_already_stays_connected(
         self, sqlite_place: Place, notes: Notes
@@ -45,6 +68,18 @@ class TestRay(EngineContract):
             assert ray.is_initialized()
         finally:
             ray.shutdown()
+
+
+def _free_port() -> int:
+    with socket() as listener:
+        listener.bind(("", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _is_up(address: str) -> bool:
+    status = [RAY, "status", f"--address={address}"]
+    return run(status, check=False, stdout=DEVNULL, stderr=DEVNULL).returncode == 0
 
 
 def test_a_cluster_that_is_not_there_is_a_usage_error() -> None:

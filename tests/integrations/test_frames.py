@@ -103,7 +103,11 @@ async def test_async(sqlite_url: str) -> None:
                             assert ids(await afresh_frame(tx, page.items[0], key="id")) == expected
 
 
-@pytest.mark.parametrize("thing", [pl.LazyFrame(ROWS), ROWS, pl.Series([1]), None], ids=repr)
+@pytest.mark.parametrize(
+    "thing",
+    [pl.LazyFrame(ROWS), ROWS, pl.Series([1]), None],
+    ids=["lazy", "rows", "series", "none"],
+)
 def test_what_is_no_frame_is_refused(sqlite_url: str, thing: Any) -> None:
     with belaypin.open(sqlite_url) as store, pytest.raises(belaypin.UsageError, match="DataFrame"):
         commit(store, [thing], key="id")

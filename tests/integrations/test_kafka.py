@@ -132,6 +132,17 @@ def test_a_page_that_is_not_committed_is_not_passed_over(
     drain(plain, broker, 8)
 
 
+def test_a_loop_may_be_left_and_begun_again(plain: belaypin.Store, broker: Broker) -> None:
+    """What Kafka had sent for other partitions by then is not stepped over."""
+    broker.send(40)
+    with reader_of(plain, broker) as reader:
+        while len(numbers(plain)) < 40:
+            page = next(reader.pages(idle_s=PATIENCE_S))
+            with page.commit() as tx:
+                tx.executemany(insert_of("sqlite:"), map(row_of, page.items))
+    assert numbers(plain) == list(range(40))
+
+
 def test_a_partition_is_read_by_one(plain: belaypin.Store, broker: Broker) -> None:
     """Whoever still holds its lease is waited for, while the others are read."""
     broker.send(8)

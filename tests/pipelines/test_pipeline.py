@@ -248,6 +248,21 @@ def test_an_endless_list_of_entities_is_read_as_far_as_needed(sqlite_place: Plac
     assert taken < 2_000
 
 
+def test_a_list_of_entities_that_breaks_off_ends_the_run(sqlite_place: Place) -> None:
+    def sites() -> Iterator[str]:
+        yield from ("a", "b", "c")
+        raise ConnectionError("no more pages")
+
+    pipeline = belaypin.Pipeline("shop", store=sqlite_place.url)
+    pipeline.watch("about")(lambda site: None)
+    pipeline.item("about")(lambda tx, document: None)
+    pipeline.entities(sites)
+    report = pipeline.run(engine="threads:2")
+    assert (report.reason, report.exit_code, report.remaining) == ("failed", 4, None)
+    assert "can't be listed: ConnectionError: no more pages" in report.errors[0][1]
+    assert report.entities_done == 3
+
+
 def test_those_furthest_behind_come_first(sqlite_place: Place) -> None:
     pipeline = orders(sqlite_place, ("new", "b", "a"))
     visited: list[str] = []

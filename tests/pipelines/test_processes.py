@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -11,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +96,17 @@ def test_all_is_read_once_by_two_processes(place: Place, notes: Notes) -> None:
     assert not any(map(is_alive, notes.pids))
 
 
+def test_a_pool_of_the_users_own_will_do(
+    sqlite_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = environment(tmp_path, monkeypatch, "")
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        report = shop.run(sqlite_place.url, engine=pool, batch=2)
+    assert (report.reason, report.exit_code) == ("complete", 0), report
+    assert sqlite_place.look(COUNT) == [(ALL, ALL)]
+    assert os.getpid() not in notes.pids
+
+
 def test_a_worker_that_dies_in_a_commit_loses_and_doubles_nothing(
     place: Place, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,8 +139,10 @@ def test_workers_killed_at_random_lose_and_double_nothing(
     assert len(notes.fetches) <= PAGES + kills
 
 
-def kill_workers(place: Place, notes: Notes, chance: random.Random, kills: int) -> int:
-    """Run the shop, killing workers that are at work; return how many were killed."""
+def kill_workers(
+    place: Place, notes: Notes, chance: random.Random, kills: int, rounds: int = 0
+) -> int:
+    """Run the shop on new sites, killing workers that are at work; return how many were killed."""
     engine, done = Processes(2), threading.Event()
     killed: set[int] = set()
 
@@ -140,12 +156,14 @@ def kill_workers(place: Place, notes: Notes, chance: random.Random, kills: int) 
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        report = shop.run(place.url, engine=engine, batch=1)
+        fresh = [f"site:{rounds}{n}" for n in range(SITES)]
+        report = shop.run(place.url, engine=engine, batch=1, entities=fresh)
     finally:
         done.set()
         killer.join()
     assert report.reason == "complete", report
-    assert place.look(COUNT) == [(ALL, ALL)]
+    everything = ALL * (rounds + 1)
+    assert place.look(COUNT) == [(everything, everything)]
     return len(killed)
 
 
@@ -266,6 +284,56 @@ def finish(place: Place) -> None:
     report = shop.run(place.url, engine="serial")
     assert (report.reason, report.exit_code) == ("complete", 0), report
     assert place.look(COUNT) == [(ALL, ALL)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ENGINES)
+def test_signals_at_random_moments_lose_and_double_nothing(
+    place: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    record_property: Callable[[str, Any], None],
+) -> None:
+    environment(tmp_path, monkeypatch, "slow")
+    monkeypatch.setenv("SHOP_DIALECT", "postgres" if place.is_postgres else "sqlite")
+    monkeypatch.setenv("SHOP_SITES", str(many := 40))
+    chance, stops = random.Random(), 0
+    while True:
+        run = begun(place, engine)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(timeout=chance.uniform(0.5, 4))
+        for _ in range(chance.choice([1, 1, 2])):  # the second one ends it at once
+            run.send_signal(chance.choice([signal.SIGTERM, signal.SIGINT]))
+            time.sleep(chance.uniform(0, 0.1))
+        run.communicate(timeout=60)
+        # Before it has taken the signals over, and at the second one, they do what they always do.
+        assert run.returncode in (0, 1, 3, -signal.SIGTERM, -signal.SIGINT)
+        stops += run.returncode != 0
+        if run.returncode == 0 or stops == 25:
+            break
+    monkeypatch.setenv("SHOP_BEHAVIOUR", "")
+    assert ended(begun(place, engine))["exit_code"] == 0
+    assert place.look(COUNT) == [(many * ORDERS, many * ORDERS)]
+    name = place.url.partition(":")[0]
+    record_property("note", f"{engine} on {name}: {stops} signals, 0 lost, 0 doubled")
+
+
+@pytest.mark.long
+def test_many_workers_killed_at_random_lose_and_double_nothing(
+    place: Place, notes: Notes, monkeypatch: pytest.MonkeyPatch, record_property: Any
+) -> None:
+    monkeypatch.setenv("SHOP_BEHAVIOUR", "slow")
+    killed = rounds = 0
+    while killed < 60:
+        notes.path.unlink(missing_ok=True)
+        kills = kill_workers(place, notes, random.Random(), 6, rounds)
+        rounds += 1
+        assert len(notes.fetches) <= PAGES + kills
+        killed += kills
+    name = place.url.partition(":")[0]
+    note = f"{killed} kills, 0 lost, 0 doubled, a page fetched again for each at most"
+    record_property("note", f"processes:2 on {name}: {note}")
 
 
 # --- the runner's part ------------------------------------------------------------------------------

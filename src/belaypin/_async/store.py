@@ -14,6 +14,7 @@ from belaypin._async.browsing import AsyncBrowsing
 from belaypin._async.checkup import AsyncCheckup
 from belaypin._async.dictionaries import AsyncDictionaries
 from belaypin._async.drills import AsyncDrills
+from belaypin._async.exchange import AsyncExchange
 from belaypin._async.failures import AsyncFailures
 from belaypin._async.files import AsyncFiles
 from belaypin._async.lease import AsyncLease
@@ -64,6 +65,7 @@ class AsyncStore(
     AsyncFailures,
     AsyncBrowsing,
     AsyncCheckup,
+    AsyncExchange,
     AsyncHousekeeping,
     AsyncDrills,
     AsyncWriters,

@@ -14,6 +14,7 @@ from belaypin._sync.browsing import Browsing
 from belaypin._sync.checkup import Checkup
 from belaypin._sync.dictionaries import Dictionaries
 from belaypin._sync.drills import Drills
+from belaypin._sync.exchange import Exchange
 from belaypin._sync.failures import Failures
 from belaypin._sync.files import Files
 from belaypin._sync.lease import Lease
@@ -64,6 +65,7 @@ class Store(
     Failures,
     Browsing,
     Checkup,
+    Exchange,
     Housekeeping,
     Drills,
     Writers,

@@ -101,6 +101,9 @@ class SqliteTransaction:
     def _statement(self, statement: Statement) -> Rows:
         if self._forks.is_child or not self.connection.in_transaction:
             self._refuse()
+        if statement.many:
+            self.connection.executemany(*self._catalog.bind_many(statement))
+            return ()
         return self.connection.execute(*self._catalog.bind(statement)).fetchall()
 
     def _refuse(self) -> NoReturn:

@@ -84,6 +84,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "compact": "upkeep",
         "verify": "verify",
         "upgrade-state": "upgrade",
+        "export": "exchange",
+        "import": "exchange",
     },
     "Prove": {
         "bench": "bench",

@@ -35,13 +35,15 @@ __all__ = ["pipeline_of", "run_command"]
     show_default=True,
     help="How long it may take to commit what is in hand when it is stopped.",
 )
-@click.option("--live", is_flag=True, help="Listen to live streams as well, until it is stopped.")
+@click.option(
+    "--live", is_flag=True, help="Listen to live events too, and go on until it is stopped."
+)
 @click.option(
     "--every",
     metavar="DURATION",
     default="1m",
     show_default=True,
-    help="With --live: how often to look for what was missed.",
+    help="With --live: visit all entities again so often.",
 )
 @click.option("--no-progress", is_flag=True, help="Say nothing until it has ended.")
 @shows

@@ -8,7 +8,7 @@ partition makes sure of it. Needs confluent-kafka.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NamedTuple, Self
 
 from belaypin import (
@@ -59,9 +59,10 @@ class KafkaReader(AbstractContextManager["KafkaReader"]):
 
     ``decode`` makes an item of a ``confluent_kafka.Message`` (default: the message itself). Items
     that are JSON data can be put aside one by one: ``retry`` is as in ``lease.windows``, as is
-    ``processor``. ``max_messages`` are read at a time; ``ttl_s`` is the lifetime of the leases.
-    ``skip_lost``: go on at the first message that there is, where Kafka has dropped some that were
-    never read, instead of raising MessagesLost.
+    ``processor``; take them through ``tx.fresh`` then, as one that kills its worker is found by
+    handing out the items of a page again, one by one. ``max_messages`` are read at a time;
+    ``ttl_s`` is the lifetime of the leases. ``skip_lost``: go on at the first message that there
+    is, where Kafka has dropped some that were never read, instead of raising MessagesLost.
 
     >>> def count(store, config):
     ...     with KafkaReader(store, config, "clicks", pipeline="web") as reader:
@@ -129,11 +130,14 @@ class KafkaReader(AbstractContextManager["KafkaReader"]):
         if self._consumer is None:
             raise UsageError("The reader is not open: use `with KafkaReader(...) as reader`.")
         last_s = monotonic_s()
+        # What an earlier call had received and never handed out is to be sent again.
+        must_seek = True
         while idle_s is None or monotonic_s() - last_s < idle_s:
-            if taken := self._take_free():
-                for held in taken:
+            if self._take_free() or (must_seek and self._held):
+                for held in list(self._held.values()):
                     yield from held.retried()
                 self._seek()
+                must_seek = False
                 last_s = monotonic_s()
             for place, messages in self._poll(poll_s).items():
                 if place in self._held:
@@ -161,13 +165,14 @@ class KafkaReader(AbstractContextManager["KafkaReader"]):
         self._wanted -= {(each.topic, each.partition) for each in partitions}
 
     def _let_go(self, places: Sequence[tuple[str, int]]) -> None:
-        for place in places:
-            if place in self._held:
-                self._held.pop(place).close()
+        with ExitStack() as stack:
+            for place in places:
+                if place in self._held:
+                    stack.callback(self._held.pop(place).close)
 
-    def _take_free(self) -> list[_Partition]:
-        """Take the leases that are wanted and free."""
-        taken = []
+    def _take_free(self) -> bool:
+        """Take the leases that are wanted and free; whether there were any."""
+        before = len(self._held)
         for place in sorted(self._wanted - self._held.keys()):
             lease = self._store.lease(self._pipeline, f"{place[0]}:{place[1]}", ttl_s=self._ttl_s)
             try:
@@ -175,19 +180,17 @@ class KafkaReader(AbstractContextManager["KafkaReader"]):
             except LeaseHeld:
                 continue  # its holder has not heard yet that it is to let go; asked again soon
             self._held[place] = _Partition(lease, self._options)
-            taken.append(self._held[place])
-        return taken
+        return len(self._held) > before
 
     def _seek(self) -> None:
         """Have Kafka send the messages of all that is held, from where the store stands."""
-        self._consumer.assign(
-            [kafka.TopicPartition(*place, self._offset(*place)) for place in self._held]
-        )
+        places = [(*place, self._offset(*place, held)) for place, held in self._held.items()]
+        self._consumer.assign([kafka.TopicPartition(*place) for place in places])
 
-    def _offset(self, topic: str, partition: int) -> int:
+    def _offset(self, topic: str, partition: int, held: _Partition) -> int:
         place = kafka.TopicPartition(topic, partition)
         low, high = self._consumer.get_watermark_offsets(place, timeout=_METADATA_S)
-        stored = self._held[topic, partition].window.cursor
+        stored = held.begin()
         if stored is None or low <= stored <= high:
             return int(low if stored is None else stored)
         if self._skip_lost:
@@ -203,21 +206,30 @@ class _Partition:
         self._windows = lease.windows(STREAM, since="beginning", **options)
         self._batch = _Batch([], None)
         self._pages: Iterator[Page] = iter(())
-        self.window: Window
+        self._window: Window | None = None
 
     def retried(self) -> Iterator[Page]:
         """The pages of items that had failed and whose time has come; first of all, and once."""
-        for window in self._windows:
-            if not window.is_retry:
-                self.window, self._pages = window, window.pages(self._fetch)
-                return
-            yield from window.pages(self._fetch)
+        while self._window is None:
+            window = next(self._windows)
+            if window.is_retry:
+                yield from window.pages(self._fetch)
+            else:
+                self._window = window
+
+    def begin(self) -> int | None:
+        """The offset to go on from; None at the first message. Whatever was in hand is let go."""
+        assert self._window is not None
+        self._pages = self._window.pages(self._fetch)
+        offset: int | None = self._window.cursor
+        return offset
 
     def pages(self, messages: Sequence[Any], decode: Callable[[Any], Any]) -> Iterator[Page]:
         """The page of these messages; several, where one of them may have killed its worker."""
         following = messages[-1].offset() + 1
         self._batch = _Batch([decode(message) for message in messages], following)
-        while self.window.cursor != following:
+        assert self._window is not None
+        while self._window.cursor != following:
             page = next(self._pages)
             if page.items:
                 yield page

@@ -41,6 +41,7 @@ class Feed:
         self._size = size
         self._ahead: list[str] = []
         self._is_over = False
+        self._failure: Exception | None = None
 
     @property
     def remaining(self) -> int | None:
@@ -51,20 +52,26 @@ class Feed:
 
     def batch(self) -> tuple[str, ...]:
         """The next entities; none at the end."""
-        if not self._ahead and not self._is_over:
+        while not self._ahead and not self._is_over:
             self._look_ahead()
         size = min(self._size, max(1, len(self._ahead)))
         batch, self._ahead = self._ahead[:size], self._ahead[size:]
         return tuple(batch)
 
     def _look_ahead(self) -> None:
-        found = [_name(entity) for entity in islice(self._source, _AHEAD)]
+        if self._failure is not None:
+            raise self._failure
+        found: list[str] = []
+        try:
+            found.extend(map(_name, islice(self._source, _AHEAD)))
+            self._is_over = len(found) < _AHEAD
+        except Exception as failure:  # noqa: BLE001 -- raised again when those before it are out
+            self._failure = failure
         self._taken += len(found)
-        self._is_over = len(found) < _AHEAD
+        self._ahead = found
         if len(found) > 1 and self._streams:
             lags = {name: self._lag_s(name) for name in dict.fromkeys(found)}
             found.sort(key=lambda name: -lags[name])
-        self._ahead = found
 
     def _lag_s(self, entity: str) -> float:
         """How far behind an entity is; one of which nothing is known has no lag yet."""

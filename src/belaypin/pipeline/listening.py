@@ -49,6 +49,7 @@ class Listening:
         self.stop = stop
         self._listed = listed
         self._size = size
+        self._names: list[str] | None = None
         self._ears: dict[tuple[str, str], _Ear] = {}
         self._missed: set[str] = set()
         self._lock = threading.Lock()
@@ -57,7 +58,7 @@ class Listening:
         """Listen and backfill until it is time to stop, and then at most ``grace_s`` longer."""
         try:
             while not self.stop.is_set() and not self.run.is_broken:
-                names = self._names()
+                names = self._names = self._list()
                 next_s = monotonic_s() + every_s
                 self._listen_to(names)
                 self._take_missed()
@@ -87,7 +88,17 @@ class Listening:
             missed, self._missed = sorted(self._missed), set()
         return missed
 
-    def _names(self) -> list[str]:
+    def _list(self) -> list[str]:
+        """The entities now; those of the last time, if the user's function fails this time."""
+        retry = self.pipeline.retry
+        try:
+            return Pace(Limits()).call(self._list_once, retry, self.stop)
+        except Exception as error:
+            if self._names is None or not retry.covers(error):
+                raise
+            return self._names
+
+    def _list_once(self) -> list[str]:
         names = [str(each) for each in itertools.islice(self._listed(), _MOST + 1)]
         if len(names) > _MOST:
             raise belaypin.UsageError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ except ModuleNotFoundError as error:
 __all__ = ["Ray", "make"]
 
 _OBJECTS_BYTES = 80 * 2**20  # the least that Ray takes: belaypin keeps nothing there
+_CONNECT_S = 10
 _QUIET = {"log_to_driver": False, "configure_logging": False}
 
 
@@ -56,23 +58,31 @@ class Ray:
     @classmethod
     def local(cls, workers: int) -> Ray:
         """On this machine, heard on its loopback interface alone; it ends with the engine."""
-        with _hushed(), _on_loopback():
-            ray.init(
-                address="local",
-                num_cpus=workers,
-                include_dashboard=False,
-                object_store_memory=_OBJECTS_BYTES,
-                **_QUIET,
-            )
+        try:
+            with _hushed(), _on_loopback():
+                ray.init(
+                    address="local",
+                    num_cpus=workers,
+                    include_dashboard=False,
+                    object_store_memory=_OBJECTS_BYTES,
+                    **_QUIET,
+                )
+        except Exception as error:
+            ray.shutdown()
+            raise belaypin.UsageError(
+                f"Ray does not start on this machine: {error}. Try again when it has less to do, or "
+                f"use the engine 'processes:{workers}'."
+            ) from error
         return cls(workers, is_ours=True)
 
     @classmethod
     def at(cls, address: str) -> Ray:
         """In a cluster that runs already, and goes on when the engine is closed."""
         try:
+            _knock(address)
             with _hushed():
                 ray.init(address=address, **_QUIET)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Ray's own are of many classes
             raise belaypin.UsageError(
                 f"The Ray cluster at {address} can't be reached: {error}. Start it (`ray start "
                 f"--head`), or use the engine 'ray:4'."
@@ -152,6 +162,13 @@ class _Worker:
 
 # A dead one is replaced by its seat, which knows at which batch it died.
 _Actor: Any = ray.remote(num_cpus=1, max_restarts=0, max_concurrency=2)(_Worker)
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), _CONNECT_S).close()
 
 
 def _cpus() -> int:

@@ -51,12 +51,13 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """What one ``Pipeline.run`` did, and what remains.
 
     ``reason``: why it ended: "complete", "stopped" (by a signal or ``stop``), "deadline", or
-    "failed" (the store could not be reached, or an engine broke down: ``errors`` says why).
+    "failed" (the store could not be reached, the entities not be listed, or an engine broke down:
+    ``errors`` says why).
     Entities are "done", "failed" (what they raised is stored, and they come back with the next
     run), "held" (another live worker has them), or they remain; ``remaining`` is None if the
     entities come from a generator whose end nobody saw. ``errors`` lists the first of them.
     ``exit_code`` is 0 if all is well, 1 if entities or items failed, 3 if it was stopped early with
-    work left, 4 if the store could not be reached.
+    work left, 4 if it failed.
 
     >>> print(RunReport(pipeline="shop", reason="complete", seconds=2.0, entities_done=3))
     shop: complete in 2.0 s; 3 entities done, 0 failed, 0 held, 0 remaining; 0 items/s

@@ -137,6 +137,11 @@ class Run:
             except belaypin.StoreUnavailable as error:
                 self._bear("StoreUnavailable", str(error))
                 return
+            except belaypin.BelaypinError:
+                raise
+            except Exception as error:  # noqa: BLE001 -- what is at work comes to its end first
+                self._break(f"the entities can't be listed: {type(error).__name__}: {error}")
+                return
             if not batch:
                 return
             try:

@@ -23,6 +23,7 @@ def read(pipeline: str | None) -> Program[Health]:
     count, streams, items, skipped, changed, late, too_late, state_bytes, *rest = keys[0]
     put_aside, failed_entities, quarantined_entities, now_us = rest
     quarantined = (yield Statement("health.quarantined", params))[0][0] if put_aside else 0
+    gaps = (yield Statement("status.gaps", params))[0][0]
     heads = yield Statement("health.heads", params)
     ledger = yield Statement("health.ledger", params)
     leases = yield Statement("health.leases", params)
@@ -44,11 +45,11 @@ def read(pipeline: str | None) -> Program[Health]:
         late=late,
         too_late=too_late,
         lag=lags.get(100),
-        lag_key=Key(*heads[0][4:]) if lags else None,
+        lag_key=Key(*heads[0][3:]) if lags else None,
         lag_p50=lags.get(50),
         lag_p90=lags.get(90),
         lag_p99=lags.get(99),
-        gaps=heads[0][0] if heads else 0,
+        gaps=gaps,
         failures=put_aside - quarantined,
         quarantined=quarantined,
         failed_entities=failed_entities,
@@ -81,7 +82,7 @@ def _drilled(drill: Drill) -> dict[str, Any]:
 
 def _lags(heads: Rows, now_us: int) -> dict[int, timedelta]:
     """The lag at each percentile, by its rank."""
-    by_rank = {rank: now_us - head_us for _, _, rank, head_us, *_ in heads}
-    total = heads[0][1] if heads else 0
+    by_rank = {rank: now_us - head_us for _, rank, head_us, *_ in heads}
+    total = heads[0][0] if heads else 0
     ranks = {p: -(-total * p // 100) for p in (50, 90, 99, 100)}
     return {p: timedelta(microseconds=by_rank[r]) for p, r in ranks.items() if total}

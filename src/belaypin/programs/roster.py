@@ -44,7 +44,7 @@ ENTITY_FIELDS = tuple(name for name in STREAM_FIELDS if name != "stream")
 
 _BEGINNING = -(2**63)
 _WINDOW = 10_000
-_WINDOW_COST = 1_000
+_WINDOW_COST = 500
 
 
 class Texts(NamedTuple):
@@ -135,11 +135,13 @@ class _Roster:
     def _sift(self, scope: Scope, sifting: dict[str, SqlValue], count: int) -> Program[Stretch]:
         """Look through a window of rows for what the filter may pick."""
         at = scope.params()
+        now_us = (yield Statement("clock.now"))[0][0]
         ends = yield Statement("listing.window_end", {**at, "beyond": _WINDOW - 1})
-        end = tuple(ends[0]) if ends else scope.last
-        columns = ("end_pipeline", "end_entity", "end_stream")
-        limits: dict[str, SqlValue] = {**sifting, **dict(zip(columns, end, strict=True))}
-        rows = yield Statement(self.texts.sifted, {**at, **limits, "scan": count})
+        end = (ends[0][0], ends[0][1], ends[0][2]) if ends else scope.last
+        window = Scope(scope.first, end).params()
+        rows = yield Statement(
+            self.texts.sifted, {**window, **sifting, "now_us": now_us, "scan": count}
+        )
         found = [Candidate(row[0], tuple(row[1:])) for row in rows]
         if len(rows) == count:
             return Stretch(found, False, max(count, _WINDOW_COST))

@@ -22,8 +22,12 @@ def read(key: Key) -> Program[Status]:
     )
     one = (key.pipeline, key.entity, key.stream)
     beneath = Scope(one, one).params() if key.stream else whole
-    coverage = yield Statement("status.coverage", beneath)
-    fields = _coverage(coverage, now_us)
+    fields: dict[str, Any] = {"gaps": (yield Statement("status.gaps", beneath))[0][0]}
+    if key.entity:
+        heads = yield Statement("status.head", beneath)
+    else:
+        heads = yield Statement("status.head_of_pipeline", {"pipeline": key.pipeline})
+    fields |= _lag(heads, now_us)
     sums = Sums(*(yield Statement("status.rows", whole))[0])
     finished: Rows = ()
     if sums.complete or sums.own_complete:
@@ -116,13 +120,11 @@ def _own(row: Row) -> dict[str, Any]:
     }
 
 
-def _coverage(rows: Rows, now_us: int) -> dict[str, Any]:
-    if not rows:
+def _lag(heads: Rows, now_us: int) -> dict[str, Any]:
+    if not heads:
         return {}
-    gaps, head_us, *parts = rows[0]
-    if head_us is None:
-        return {"gaps": gaps}
-    return {"gaps": gaps, "lag": from_us(now_us) - from_us(head_us), "lag_key": Key(*parts)}
+    head_us, *parts = heads[0]
+    return {"lag": from_us(now_us) - from_us(head_us), "lag_key": Key(*parts)}
 
 
 def _error(rows: Rows) -> dict[str, Any]:

@@ -33,7 +33,7 @@ __all__ = [
     "text_of",
 ]
 
-BUDGET = 2_000
+BUDGET = 1_000
 """How many candidates one call looks at."""
 
 _MOST_TOGETHER = 500

@@ -10,7 +10,15 @@ import msgspec
 from belaypin.keys import Key
 from belaypin.records.checkpoints import Interval
 
-__all__ = ["Difference", "Forked", "Rewound", "RewoundStream", "Savepoint", "Version"]
+__all__ = [
+    "Difference",
+    "Forked",
+    "Imported",
+    "Rewound",
+    "RewoundStream",
+    "Savepoint",
+    "Version",
+]
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,3 +149,38 @@ def _line(stream: RewoundStream) -> str:
     gone = "".join(f", no longer covered: {interval}" for interval in stream.taken_back)
     items = f"{stream.items_before} -> {stream.items_after} items"
     return f"  {stream.key}: {items}, version {stream.version}{gone}"
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``store.import_`` has written. ``left``: entities that were there, and stay as they were.
+
+    >>> print(Imported(key=Key("shop"), entities=2, keys=5, items=70))
+    shop: 2 entities, 5 keys and 70 items imported
+    """
+
+    key: Key
+    entities: int = 0
+    keys: int = 0
+    items: int = 0
+    left: int = 0
+
+    def plus(self, entities: int, keys: int, items: int, left: int) -> Imported:
+        """With so many more."""
+        return Imported(
+            key=self.key,
+            entities=self.entities + entities,
+            keys=self.keys + keys,
+            items=self.items + items,
+            left=self.left + left,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields as JSON-able values."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        return fields
+
+    def __str__(self) -> str:
+        """Return the numbers in one line."""
+        more = f"; {self.left} entities were there and stay" if self.left else ""
+        counts = f"{self.entities} entities, {self.keys} keys and {self.items} items"
+        return f"{self.key}: {counts} imported{more}"

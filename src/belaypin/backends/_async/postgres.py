@@ -100,6 +100,9 @@ class AsyncPostgresTransaction:
             raise SqlError(TRANSACTION_ENDED)
 
     async def _statement(self, statement: Statement) -> Rows:
+        if statement.many:
+            await self.connection.cursor().executemany(*self._catalog.bind_many(statement))
+            return ()
         cursor = await self.connection.execute(*self._catalog.bind(statement))
         return await cursor.fetchall() if cursor.description else []
 

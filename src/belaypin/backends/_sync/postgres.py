@@ -101,6 +101,9 @@ class PostgresTransaction:
             raise SqlError(TRANSACTION_ENDED)
 
     def _statement(self, statement: Statement) -> Rows:
+        if statement.many:
+            self.connection.cursor().executemany(*self._catalog.bind_many(statement))
+            return ()
         cursor = self.connection.execute(*self._catalog.bind(statement))
         return cursor.fetchall() if cursor.description else []
 

@@ -29,5 +29,11 @@ FROM belaypin_failure
 WHERE key_id = :key_id AND generation = :generation
   AND item_id IN (SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)));
 
+-- name: exchange.add_coverage
+-- All at once, so that the heads are kept true by one statement.
+INSERT INTO belaypin_coverage (key_id, generation, start_us, end_us)
+SELECT (r->>0)::bigint, (r->>1)::bigint, (r->>2)::bigint, (r->>3)::bigint
+FROM jsonb_array_elements(CAST(:rows AS jsonb)) AS r;
+
 -- name: storage.database
 SELECT pg_database_size(current_database());

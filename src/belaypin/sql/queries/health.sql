@@ -13,28 +13,19 @@ WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
   AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream);
 
 -- name: health.heads
--- The head of a stream is the end of its first interval, hence the least of their ends. Of n streams
--- in order of lag, the one at rank ceil(n * p / 100) stands for the p-th percentile; the last is first.
--- Complete streams have no lag, and stand behind the others: they may have gaps, which are counted.
-WITH heads AS (
-    SELECT c.pipeline, c.entity, c.stream, MIN(v.end_us) AS head_us, COUNT(*) - 1 AS gaps,
-           CASE WHEN MAX(c.completed_us) IS NULL THEN 0 ELSE 1 END AS is_complete
-    FROM belaypin_checkpoint AS c
-    JOIN belaypin_coverage AS v ON v.key_id = c.key_id AND v.generation = c.generation
-    WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
-      AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream)
-    GROUP BY c.pipeline, c.entity, c.stream
-), ranked AS (
-    SELECT pipeline, entity, stream, head_us, is_complete,
-           COUNT(CASE WHEN is_complete = 0 THEN 1 END) OVER () AS total,
-           CAST(SUM(gaps) OVER () AS BIGINT) AS gaps,
-           ROW_NUMBER() OVER (ORDER BY is_complete, head_us DESC, pipeline, entity, stream) AS lag_rank
-    FROM heads
+-- Of n streams in order of lag, the one at rank ceil(n * p / 100) stands for the p-th percentile; the
+-- last is first. Complete streams have no lag.
+WITH ranked AS (
+    SELECT pipeline, entity, stream, head_us, COUNT(*) OVER () AS total,
+           ROW_NUMBER() OVER (ORDER BY head_us DESC, pipeline, entity, stream) AS lag_rank
+    FROM belaypin_checkpoint
+    WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
+      AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+      AND head_us IS NOT NULL AND completed_us IS NULL
 )
-SELECT gaps, total, lag_rank, head_us, pipeline, entity, stream
+SELECT total, lag_rank, head_us, pipeline, entity, stream
 FROM ranked
 WHERE lag_rank IN (total, (total * 50 + 99) / 100, (total * 90 + 99) / 100, (total * 99 + 99) / 100)
-   OR (total = 0 AND lag_rank = 1)
 ORDER BY lag_rank DESC;
 
 -- name: health.ledger

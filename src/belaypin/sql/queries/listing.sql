@@ -47,10 +47,9 @@ SELECT key_id, pipeline, entity, stream
 FROM belaypin_checkpoint
 WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
   AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
-  AND (pipeline, entity, stream) <= (:end_pipeline, :end_entity, :end_stream)
   AND entity <> '' AND stream = ''
-  AND SUBSTR(entity, 1, :begin_chars) = :begin
-  AND (LOWER(pipeline) LIKE :word ESCAPE '!' OR LOWER(entity) LIKE :word ESCAPE '!')
+  AND (CAST(:begin_chars AS BIGINT) = 0 OR SUBSTR(entity, 1, CAST(:begin_chars AS INTEGER)) = :begin)
+  AND (CAST(:word AS TEXT) = '%%' OR LOWER(pipeline) LIKE :word ESCAPE '!' OR LOWER(entity) LIKE :word ESCAPE '!')
 ORDER BY pipeline, entity, stream
 LIMIT :scan;
 
@@ -59,15 +58,15 @@ SELECT key_id, pipeline, entity, stream
 FROM belaypin_checkpoint
 WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
   AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
-  AND (pipeline, entity, stream) <= (:end_pipeline, :end_entity, :end_stream)
   AND stream <> '' AND (CAST(:name AS TEXT) = '' OR stream = :name)
-  AND SUBSTR(entity, 1, :begin_chars) = :begin
-  AND (LOWER(pipeline) LIKE :word ESCAPE '!' OR LOWER(entity) LIKE :word ESCAPE '!'
-       OR LOWER(stream) LIKE :word ESCAPE '!')
   AND items >= :least_items AND items <= :most_items
-  AND updated_us >= {now_us} - CAST(:oldest_us AS BIGINT) AND updated_us <= {now_us} - CAST(:newest_us AS BIGINT)
-  AND (CAST(:any_lag AS BIGINT) = 1 OR ({now_us} - head_us >= :least_lag_us AND {now_us} - head_us <= :most_lag_us
-                       AND completed_us IS NULL))
+  AND updated_us >= CAST(:now_us AS BIGINT) - :oldest_us AND updated_us <= CAST(:now_us AS BIGINT) - :newest_us
+  AND (CAST(:any_lag AS BIGINT) = 1
+       OR (completed_us IS NULL AND CAST(:now_us AS BIGINT) - head_us >= :least_lag_us
+           AND CAST(:now_us AS BIGINT) - head_us <= :most_lag_us))
+  AND (CAST(:begin_chars AS BIGINT) = 0 OR SUBSTR(entity, 1, CAST(:begin_chars AS INTEGER)) = :begin)
+  AND (CAST(:word AS TEXT) = '%%' OR LOWER(pipeline) LIKE :word ESCAPE '!' OR LOWER(entity) LIKE :word ESCAPE '!'
+       OR LOWER(stream) LIKE :word ESCAPE '!')
 ORDER BY pipeline, entity, stream
 LIMIT :scan;
 
@@ -81,10 +80,11 @@ LIMIT :scan;
 
 -- name: listing.entities_by_lag
 -- Each stream in its place; that of an entity's stream that is furthest behind stands for the entity.
+-- The rows of an entity are found by its name, hence the sum.
 SELECT CASE WHEN EXISTS (
            SELECT 1 FROM belaypin_checkpoint AS s
            WHERE s.pipeline = r.pipeline AND s.entity = r.entity AND s.completed_us IS NULL
-             AND (s.head_us, s.key_id) < (r.place, r.tie)) THEN NULL
+             AND (s.head_us + 0, s.key_id) < (r.place, r.tie)) THEN NULL
        ELSE (SELECT e.key_id FROM belaypin_checkpoint AS e
              WHERE e.pipeline = r.pipeline AND e.entity = r.entity AND e.stream = '') END AS entity_id,
        r.place, r.tie
@@ -99,22 +99,23 @@ ORDER BY r.place, r.tie;
 -- name: listing.streams_by_update
 SELECT CASE WHEN stream = '' THEN NULL ELSE key_id END AS stream_id, updated_slot AS place, key_id AS tie
 FROM belaypin_checkpoint
-WHERE pipeline = :pipeline AND (updated_slot, key_id) > (:at_place, :at_key_id)
+WHERE pipeline || '' = :pipeline AND (updated_slot, key_id) > (:at_place, :at_key_id)
 ORDER BY updated_slot, key_id
 LIMIT :scan;
 
 -- name: listing.entities_by_update
 -- Each row in its place; that of an entity's newest change stands for the entity.
+-- The rows of an entity are found by its name, hence the sum.
 SELECT CASE WHEN r.entity = '' OR EXISTS (
            SELECT 1 FROM belaypin_checkpoint AS s
            WHERE s.pipeline = r.pipeline AND s.entity = r.entity
-             AND (s.updated_slot, s.key_id) < (r.place, r.tie)) THEN NULL
+             AND (s.updated_slot + 0, s.key_id) < (r.place, r.tie)) THEN NULL
        ELSE (SELECT e.key_id FROM belaypin_checkpoint AS e
              WHERE e.pipeline = r.pipeline AND e.entity = r.entity AND e.stream = '') END AS entity_id,
        r.place, r.tie
 FROM (SELECT key_id AS tie, pipeline, entity, updated_slot AS place
       FROM belaypin_checkpoint
-      WHERE pipeline = :pipeline AND (updated_slot, key_id) > (:at_place, :at_key_id)
+      WHERE pipeline || '' = :pipeline AND (updated_slot, key_id) > (:at_place, :at_key_id)
       ORDER BY updated_slot, key_id
       LIMIT :scan) AS r
 ORDER BY r.place, r.tie;
@@ -210,13 +211,13 @@ ORDER BY s.pipeline, s.entity
 LIMIT :scan;
 
 -- name: listing.streams_begun
--- With an open window.
+-- With an open window: of those there is an index by entity, and nothing else may look better.
 SELECT key_id, pipeline, entity, stream
 FROM belaypin_checkpoint
 WHERE is_open = 1 AND stream <> ''
-  AND (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
-ORDER BY pipeline, entity, stream
+  AND (pipeline, entity) >= (:pipeline, :entity) AND (pipeline, entity) <= (:last_pipeline, :last_entity)
+  AND (pipeline <> :pipeline OR entity <> :entity OR stream >= :stream)
+ORDER BY pipeline, entity, stream || ''
 LIMIT :scan;
 
 -- name: listing.streams_put_aside
@@ -250,32 +251,33 @@ LIMIT :scan;
 -- Of entities that fail.
 SELECT s.key_id, s.pipeline, s.entity, s.stream
 FROM belaypin_checkpoint AS e
-JOIN belaypin_checkpoint AS s ON s.pipeline = e.pipeline AND s.entity = e.entity AND s.stream <> ''
-WHERE e.failed_us IS NOT NULL AND e.stream = ''
+CROSS JOIN belaypin_checkpoint AS s
+WHERE e.failed_us IS NOT NULL AND e.stream = '' AND s.pipeline = e.pipeline AND s.entity = e.entity AND s.stream <> ''
   AND (s.pipeline, s.entity, s.stream) >= (:pipeline, :entity, :stream)
   AND (s.pipeline, s.entity, s.stream) <= (:last_pipeline, :last_entity, :last_stream)
   AND (e.pipeline, e.entity) >= (:pipeline, :entity) AND (e.pipeline, e.entity) <= (:last_pipeline, :last_entity)
-ORDER BY s.pipeline, s.entity, s.stream
+ORDER BY e.pipeline, e.entity, s.stream
 LIMIT :scan;
 
 -- name: listing.streams_priority
 SELECT s.key_id, s.pipeline, s.entity, s.stream
 FROM belaypin_checkpoint AS e
-JOIN belaypin_checkpoint AS s ON s.pipeline = e.pipeline AND s.entity = e.entity AND s.stream <> ''
-WHERE e.priority <> 0 AND e.stream = ''
+CROSS JOIN belaypin_checkpoint AS s
+WHERE e.priority <> 0 AND e.stream = '' AND s.pipeline = e.pipeline AND s.entity = e.entity AND s.stream <> ''
   AND (s.pipeline, s.entity, s.stream) >= (:pipeline, :entity, :stream)
   AND (s.pipeline, s.entity, s.stream) <= (:last_pipeline, :last_entity, :last_stream)
   AND (e.pipeline, e.entity) >= (:pipeline, :entity) AND (e.pipeline, e.entity) <= (:last_pipeline, :last_entity)
-ORDER BY s.pipeline, s.entity, s.stream
+ORDER BY e.pipeline, e.entity, s.stream
 LIMIT :scan;
 
 -- name: listing.streams_held
 -- Of entities with a lease that nobody released.
-SELECT s.key_id, s.pipeline, s.entity, s.stream
-FROM (SELECT DISTINCT key_id FROM belaypin_lease WHERE expires_us <> 0) AS l
+SELECT DISTINCT s.key_id, s.pipeline, s.entity, s.stream
+FROM belaypin_lease AS l
 CROSS JOIN belaypin_checkpoint AS e
 CROSS JOIN belaypin_checkpoint AS s
-WHERE e.key_id = l.key_id AND s.pipeline = e.pipeline AND s.entity = e.entity AND s.stream <> ''
+WHERE l.expires_us <> 0 AND e.key_id = l.key_id
+  AND s.pipeline = e.pipeline AND s.entity = e.entity AND s.stream <> ''
   AND (s.pipeline, s.entity, s.stream) >= (:pipeline, :entity, :stream)
   AND (s.pipeline, s.entity, s.stream) <= (:last_pipeline, :last_entity, :last_stream)
 ORDER BY s.pipeline, s.entity, s.stream

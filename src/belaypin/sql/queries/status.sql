@@ -108,21 +108,32 @@ FROM belaypin_checkpoint AS k
 LEFT JOIN belaypin_checkpoint AS e ON e.pipeline = k.pipeline AND e.entity = k.entity AND e.stream = ''
 WHERE k.pipeline = :pipeline AND k.entity = :entity AND k.stream = :stream;
 
--- name: status.coverage
--- The holes of all streams, and the one whose head is furthest behind, of those that are not complete.
-WITH heads AS (
-    SELECT c.pipeline, c.entity, c.stream, MAX(c.completed_us) AS completed_us, MIN(v.end_us) AS head_us,
-           COUNT(*) - 1 AS gaps
-    FROM belaypin_checkpoint AS c
-    JOIN belaypin_coverage AS v ON v.key_id = c.key_id AND v.generation = c.generation
-    WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
-      AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream)
-    GROUP BY c.pipeline, c.entity, c.stream
-)
-SELECT CAST(SUM(gaps) OVER () AS BIGINT), CASE WHEN completed_us IS NULL THEN head_us END, pipeline, entity,
-       stream
-FROM heads
-ORDER BY CASE WHEN completed_us IS NULL THEN 0 ELSE 1 END, head_us, pipeline, entity, stream
+-- name: status.gaps
+-- The holes of all streams: only those that have some are visited.
+SELECT CAST(COALESCE(SUM(intervals - 1), 0) AS BIGINT)
+FROM belaypin_checkpoint
+WHERE intervals > 1
+  AND (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
+  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream);
+
+-- name: status.head_of_pipeline
+-- The stream whose head is furthest behind, of those that are not complete.
+SELECT head_us, pipeline, entity, stream
+FROM belaypin_checkpoint
+WHERE pipeline = :pipeline AND head_us IS NOT NULL AND completed_us IS NULL
+  AND head_us = (SELECT MIN(c.head_us) FROM belaypin_checkpoint AS c
+                 WHERE c.pipeline = :pipeline AND c.head_us IS NOT NULL AND c.completed_us IS NULL)
+ORDER BY entity || '', stream || ''
+LIMIT 1;
+
+-- name: status.head
+-- The same of few keys, which are found by their names, hence the sum.
+SELECT head_us, pipeline, entity, stream
+FROM belaypin_checkpoint
+WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
+  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+  AND head_us IS NOT NULL AND completed_us + 0 IS NULL
+ORDER BY head_us, pipeline, entity, stream
 LIMIT 1;
 
 -- name: status.error

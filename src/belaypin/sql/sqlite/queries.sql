@@ -27,6 +27,12 @@ SELECT failure_id, item_id, status, attempts, next_try_us, event_us, is_hole, fi
 FROM belaypin_failure
 WHERE key_id = :key_id AND generation = :generation AND item_id IN (SELECT value FROM json_each(:ids));
 
+-- name: exchange.add_coverage
+-- All at once, so that the heads are kept true by one statement.
+INSERT INTO belaypin_coverage (key_id, generation, start_us, end_us)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]')
+FROM json_each(:rows);
+
 -- name: storage.database
 SELECT c.page_count * s.page_size
 FROM pragma_page_count AS c, pragma_page_size AS s;

@@ -51,7 +51,8 @@ WHEN NEW.generation <> OLD.generation BEGIN
 -- None of these is touched by the commit of a page, but for the slot, once in ten seconds.
 CREATE INDEX belaypin_checkpoint_lag ON belaypin_checkpoint (pipeline, head_us, key_id)
 WHERE head_us IS NOT NULL AND completed_us IS NULL;
-CREATE INDEX belaypin_checkpoint_updated ON belaypin_checkpoint (pipeline, updated_slot, key_id);
+-- By the pipeline's name as an expression, so that nothing but a list by change is tempted to use it.
+CREATE INDEX belaypin_checkpoint_updated ON belaypin_checkpoint (pipeline || '', updated_slot, key_id);
 CREATE INDEX belaypin_checkpoint_gaps ON belaypin_checkpoint (pipeline, entity, stream) WHERE intervals > 1;
 CREATE INDEX belaypin_checkpoint_put_aside ON belaypin_checkpoint (pipeline, entity, stream) WHERE failures > 0;
 CREATE INDEX belaypin_checkpoint_complete ON belaypin_checkpoint (pipeline, entity, stream)

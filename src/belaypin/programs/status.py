@@ -15,6 +15,8 @@ __all__ = ["read"]
 
 def read(key: Key) -> Program[Status]:
     """How the Key stands. The statements are of one snapshot if the transaction is."""
+    if key.entity:
+        yield Statement("recovery.begin")  # few rows: look each of them up
     now_us = (yield Statement("clock.now"))[0][0]
     whole = Scope.of(key.pipeline, key.entity or None).params()
     own = yield Statement(

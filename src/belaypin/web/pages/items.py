@@ -12,7 +12,7 @@ from belaypin.web.words import asked
 
 __all__ = ["PAGE"]
 
-CAP = 10_000
+CAP = 1_000
 
 
 class Items(Params, frozen=True, kw_only=True):

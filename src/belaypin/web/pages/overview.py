@@ -47,12 +47,15 @@ class Concern(NamedTuple):
 async def build(view: View, params: Overview) -> dict[str, Any]:
     """Everything here is sampled: nothing waits for a million rows."""
     store, pipeline = view.store, params.pipeline
-    health = await view.sample("health", pipeline, lambda: store.health(pipeline=pipeline))
     shown = [pipeline] if pipeline else view.pipelines[:MOST_PIPELINES]
-    statuses = await asyncio.gather(*(status_of(view, name) for name in shown))
-    failed = await view.sample("failed", pipeline, lambda: store.failures(pipeline, limit=COUNTED))
-    plan = await view.sample("plan", pipeline, lambda: store.plan(pipeline, limit=LISTED))
-    history = await store.health_history(HISTORY, pipeline=pipeline, limit=200)
+    # Side by side: a reader's patience is for the whole page, not for each of its figures.
+    health, failed, plan, history, *statuses = await asyncio.gather(
+        view.sample("health", pipeline, lambda: store.health(pipeline=pipeline)),
+        view.sample("failed", pipeline, lambda: store.failures(pipeline, limit=COUNTED)),
+        view.sample("plan", pipeline, lambda: store.plan(pipeline, limit=LISTED)),
+        store.health_history(HISTORY, pipeline=pipeline, limit=200),
+        *(status_of(view, name) for name in shown),
+    )
     rows = list(zip(shown, statuses, strict=True))
     return {
         "health": health,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Literal
 
 from belaypin.web.page import Page, Params, View
@@ -22,9 +23,11 @@ class StorageParams(Params, frozen=True, kw_only=True):
 async def build(view: View, params: StorageParams) -> dict[str, Any]:
     """Both are sampled: at a million entities they take their time."""
     store, pipeline = view.store, params.pipeline
-    storage = await view.sample("storage", pipeline, lambda: store.storage(pipeline=pipeline))
-    free = await view.sample("gc", None, lambda: store.gc(dry_run=True, deadline_s=_LOOK_S))
-    history = await store.health_history(params.since, pipeline=pipeline, limit=400)
+    storage, free, history = await asyncio.gather(
+        view.sample("storage", pipeline, lambda: store.storage(pipeline=pipeline)),
+        view.sample("gc", None, lambda: store.gc(dry_run=True, deadline_s=_LOOK_S)),
+        store.health_history(params.since, pipeline=pipeline, limit=400),
+    )
     return {
         "storage": storage,
         "free": free,

@@ -6,7 +6,8 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -141,13 +142,19 @@ except belaypin.BelaypinError as error:
 """
 
 
-def test_a_file_in_a_folder_that_may_only_be_read(tmp_path: Path) -> None:
-    folder = tmp_path / "a 100% odd # name?"
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter, unlike those above ``tmp_path``."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_file_in_a_folder_that_may_only_be_read(open_folder: Path) -> None:
+    folder = open_folder / "a 100% odd # name?"
     folder.mkdir()
     url = f"sqlite:///{str(folder).replace('%', '%25').replace('?', '%3F')}/store.db"
     _fill(url)
-    for parent in (folder, tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
     for path in folder.iterdir():
         path.chmod(0o444)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

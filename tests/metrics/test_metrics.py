@@ -149,6 +149,7 @@ def test_names_are_text_whatever_they_hold(store: belaypin.Store) -> None:
 def test_the_format_is_the_one_that_was_asked_for() -> None:
     with belaypin.open("sqlite:///:memory:") as store:
         mine(store, "social", "user:1")
+        store.record_drill("social", kills=9, recovery_p50="1s", recovery_p99="2s")
         exporter = metrics.Exporter(store, timeout_s=60)
         body, content_type = exporter.exposition(OPENMETRICS)
         assert content_type.startswith(OPENMETRICS)

@@ -180,6 +180,6 @@ def test_garbage_is_collected(acting: Acting) -> None:
 def test_a_dashboard_that_only_reads_says_how_to_act(dashboard: str, browser: Browser) -> None:
     browser.look()
     browser.open(f"{dashboard}/do/replay?error=TimeoutError")
-    assert "belaypin retry error:TimeoutError*" in browser.text()
+    assert "belaypin retry 'error:TimeoutError*'" in browser.text()
     assert "--actions" in browser.text()
     assert browser.all("main form") == []

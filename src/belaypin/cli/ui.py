@@ -148,6 +148,7 @@ def _serve(call: Call, app: Any, host: str, port: int, *, is_opened: bool) -> in
     server = Server(app, host, port)
     try:
         listening = server.config.bind_socket()
+        listening.listen()  # who comes as soon as the address is printed waits, and is not refused
     except SystemExit as error:  # it has logged why
         raise belaypin.UsageError(
             f"Nothing can listen at {host}:{port}; see above. Choose another --port, or 0 for any."

@@ -126,7 +126,7 @@ def trend(failures: list[Failure], now: datetime) -> list[tuple[datetime, int]]:
     if not failures:
         return []
     begin = min(failure.first_failed_at for failure in failures)
-    step = max((now - begin) / BUCKETS, timedelta(minutes=1))
+    step = max((now - begin) / BUCKETS, timedelta(seconds=1))
     counts = Counter(int((failure.first_failed_at - begin) / step) for failure in failures)
     return [(begin + n * step, counts[n]) for n in range(BUCKETS + 1) if begin + n * step <= now]
 

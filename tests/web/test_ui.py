@@ -77,13 +77,15 @@ def test_a_new_token_is_printed(empty: str) -> None:
     command = [*PROGRAM, "--port", "0", "--new-token", "--store", empty]
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, **pipes, env=environment()) as process:
-        assert process.stdout is not None
-        token = process.stdout.readline().removeprefix("Token: ").strip()
-        url = process.stdout.readline().removeprefix("The dashboard: ").strip()
-        assert len(token) == 32
-        answer = httpx.get(f"{url}api/pipelines", headers={"Authorization": f"Bearer {token}"})
-        assert answer.status_code == 200
-        process.terminate()
+        try:
+            assert process.stdout is not None
+            token = process.stdout.readline().removeprefix("Token: ").strip()
+            url = process.stdout.readline().removeprefix("The dashboard: ").strip()
+            assert len(token) == 32
+            answer = httpx.get(f"{url}api/pipelines", headers={"Authorization": f"Bearer {token}"})
+            assert answer.status_code == 200
+        finally:
+            process.kill()
 
 
 def test_a_store_that_cannot_be_reached_is_waited_for() -> None:

@@ -15,7 +15,7 @@ FROM (SELECT key_id, generation, MIN(end_us) AS head_us, COUNT(*) AS intervals
       GROUP BY key_id, generation) AS h
 WHERE h.key_id = belaypin_checkpoint.key_id AND h.generation = belaypin_checkpoint.generation;
 
-CREATE FUNCTION belaypin_coverage_added() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION belaypin_coverage_added() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
     BEGIN
         UPDATE belaypin_checkpoint AS c
         SET intervals = c.intervals + n.intervals,
@@ -28,7 +28,7 @@ CREATE FUNCTION belaypin_coverage_added() RETURNS trigger LANGUAGE plpgsql SET s
 CREATE TRIGGER belaypin_coverage_added AFTER INSERT ON belaypin_coverage
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION belaypin_coverage_added();
 
-CREATE FUNCTION belaypin_coverage_removed() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION belaypin_coverage_removed() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
     BEGIN
         UPDATE belaypin_checkpoint AS c
         SET intervals = c.intervals - n.intervals,
@@ -41,7 +41,7 @@ CREATE FUNCTION belaypin_coverage_removed() RETURNS trigger LANGUAGE plpgsql SET
 CREATE TRIGGER belaypin_coverage_removed AFTER DELETE ON belaypin_coverage
 REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION belaypin_coverage_removed();
 
-CREATE FUNCTION belaypin_coverage_moved() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION belaypin_coverage_moved() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
     BEGIN
         UPDATE belaypin_checkpoint AS c
         SET head_us = (SELECT v.end_us FROM belaypin_coverage AS v
@@ -53,7 +53,7 @@ CREATE TRIGGER belaypin_coverage_moved AFTER UPDATE OF start_us, end_us ON belay
 FOR EACH ROW EXECUTE FUNCTION belaypin_coverage_moved();
 
 -- Another generation has a coverage of its own.
-CREATE FUNCTION belaypin_checkpoint_turned() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION belaypin_checkpoint_turned() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
     BEGIN
         UPDATE belaypin_checkpoint AS c
         SET intervals = (SELECT COUNT(*) FROM belaypin_coverage AS v

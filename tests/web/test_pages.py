@@ -39,7 +39,7 @@ SAYS = {
     "/failures": ["TimeoutError", "KeyError", "unknown tag <b>&", "legal asked for it"],
     "/failures?error=ValueError": ["Try all of these again"],
     "/failure?id=2": ["Traceback", "TimeoutError: the read timed out", "2"],
-    "/leases": ["orders / shop:0", "live", "in 59m"],
+    "/leases": ["orders / shop:0", "live", "in 5"],
     "/leases?q=state:released": ["stackexchange / user:19"],
     "/storage": ["ledger", "Growth"],
     "/efficiency": ["stackexchange", "Processed and skipped"],

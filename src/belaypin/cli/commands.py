@@ -68,7 +68,7 @@ SECTIONS: dict[str, dict[str, Command]] = {
         "fork": Command("travel", "Copy how an entity stands to a new key, to try things on."),
     },
     "Keep": {
-        "gc": Command("upkeep", "Drop what is no longer needed; never what prevents a duplicate."),
+        "gc": Command("upkeep", "Drop what is not needed; never what prevents a duplicate."),
         "compact": Command("upkeep", "Pack small ledger segments into large ones."),
         "verify": Command("verify", "Read every record, and name each that is damaged."),
         "upgrade-state": Command("upgrade", "Bring older states to a newer schema."),

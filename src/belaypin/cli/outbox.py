@@ -39,8 +39,9 @@ def outbox_command(
     They wait for a worker or for their next attempt, or they failed for good and are quarantined:
     `belaypin redeliver` has those tried again.
     """
-    status = "quarantined" if quarantined else None
-    found = store.undelivered(topic, status=status, after=after, limit=limit + 1)
+    found = store.undelivered(
+        topic, status="quarantined" if quarantined else None, after=after, limit=limit + 1
+    )
     rows = found[:limit]
     more = str(rows[-1].id) if len(found) > limit else None
     call.show.rows(rows, _COLUMNS, after=more, empty="No message waits.")
@@ -79,8 +80,9 @@ def _chosen(store: belaypin.Store, topic: str, keys: tuple[str, ...]) -> Iterato
     """Those that are quarantined; with keys, the undelivered ones under these."""
     after = 0
     while True:
-        status = None if keys else "quarantined"
-        page = store.undelivered(topic, status=status, after=after, limit=_PAGE)
+        page = store.undelivered(
+            topic, status=None if keys else "quarantined", after=after, limit=_PAGE
+        )
         yield from (each for each in page if not keys or each.key in keys)
         if len(page) < _PAGE:
             return

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from tests.pipelines.conftest import Place
-from tests.pipelines.shop import ORDERS
 from tests.pipelines.test_processes import (
     COUNT,
     ROOT,
@@ -26,9 +25,10 @@ from tests.pipelines.test_processes import (
     wait_until,
 )
 
-GRACE_S = 10
-SLACK_S = 10
-"""For a machine that does many other things: starting processes, ending them."""
+GRACE_S = 40
+ORDERS = 25
+SLACK_S = 20
+"""What a page in hand, and the end of the processes, may take on a machine that does other things."""
 STOPPED = 3
 
 
@@ -53,7 +53,7 @@ class Stops:
             run.send_signal(signal.SIGTERM)
         else:  # as a terminal does with Ctrl-C
             os.killpg(run.pid, signal.SIGINT)
-        printed, errors = run.communicate(timeout=GRACE_S + SLACK_S)
+        printed, errors = run.communicate(timeout=SLACK_S)  # far sooner than its grace is over
         self.slowest_s = max(self.slowest_s, time.monotonic() - began_s)
         assert run.returncode in (0, STOPPED), errors  # 0: all was done by then
         report = json.loads(printed)
@@ -64,7 +64,7 @@ class Stops:
 
     def finish(self, orders: int) -> None:
         """A run that nobody stops: nothing is lost, and nothing is there twice."""
-        run = _begun(self._place.url)
+        run = _begun(self._place.url, "serial")
         printed, errors = run.communicate(timeout=120)
         assert run.returncode == 0, (printed, errors)
         assert self._place.look(COUNT) == [(orders, orders)]
@@ -76,8 +76,8 @@ class Stops:
         wait_until(lambda: not _members(group), "the processes to be gone", 5)
 
 
-def _begun(url: str) -> subprocess.Popen[str]:
-    words = ("tests.pipelines.shop:shop", "--engine", "processes:2", "--grace", f"{GRACE_S}s")
+def _begun(url: str, engine: str = "processes:2") -> subprocess.Popen[str]:
+    words = ("tests.pipelines.shop:shop", "--engine", engine, "--grace", f"{GRACE_S}s")
     return subprocess.Popen(
         [sys.executable, "-m", "belaypin.cli", "run", *words, "--store", url, "--json"],
         stdout=subprocess.PIPE,
@@ -107,15 +107,16 @@ def stops_of(
     notes = environment(tmp_path, monkeypatch, "slow")
     monkeypatch.setenv("SHOP_DIALECT", "postgres" if place.is_postgres else "sqlite")
     monkeypatch.setenv("SHOP_SITES", str(sites))
+    monkeypatch.setenv("SHOP_ORDERS", str(ORDERS))
     return Stops(place, notes, random.Random(seed))
 
 
 def test_it_stops_at_random_moments(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sites = 20
+    sites = 50  # more batches than processes: some wait in the queue
     stops = stops_of(place, tmp_path, monkeypatch, sites, seed=4)
-    for _ in range(1 if place.is_postgres else 3):
+    for _ in range(1 if place.is_postgres else 2):
         stops.once(within_s=0.3)
     assert stops.stopped > 0
     monkeypatch.setenv("SHOP_BEHAVIOUR", "")
@@ -129,7 +130,7 @@ def test_it_stops_at_many_random_moments(
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, Any], None],
 ) -> None:
-    sites = 250
+    sites = 400
     stops = stops_of(place, tmp_path, monkeypatch, sites, seed=None)
     while stops.stopped < 30:
         stops.once(within_s=0.4)

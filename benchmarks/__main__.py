@@ -7,7 +7,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import engines, fixed, growth, hashing, listing, recovery, saves, size, skip, tax
+from benchmarks import (
+    dashboard,
+    engines,
+    fixed,
+    growth,
+    hashing,
+    listing,
+    recovery,
+    saves,
+    size,
+    skip,
+    tax,
+)
 from benchmarks.databases import Postgres, Server, Sqlite
 from benchmarks.figures import Figure
 from benchmarks.machine import describe
@@ -17,7 +29,7 @@ from tests.services import Services
 
 _SECTIONS = (
     *("tax", "bytes", "skip", "growth", "hash", "saves", "fixed", "recovery", "engines"),
-    "listing",
+    *("listing", "dashboard"),
 )
 _EVERYDAY_ITEMS = 1_000_000
 _FULL_ITEMS = 10_000_000
@@ -48,7 +60,9 @@ def _arguments() -> argparse.Namespace:
         "--full", action="store_true", help="growth to 10,000,000, on each database"
     )
     parser.add_argument("--items", type=int, help="growth to so many items instead")
-    parser.add_argument("--entities", type=int, help="listing of so many entities instead")
+    parser.add_argument(
+        "--entities", type=int, help="listing and dashboard of so many entities instead"
+    )
     parser.add_argument("--pairs", type=int, default=5, help="runs of each loop for a tax")
     parser.add_argument("--sqlite", action="store_true", help="SQLite only")
     parser.add_argument("--folder", default=".", help="where the SQLite files lie for the time")
@@ -70,6 +84,7 @@ def _figures(arguments: argparse.Namespace, servers: list[Server]) -> Iterator[F
         "recovery": _recovery,
         "engines": _engines,
         "listing": _listing,
+        "dashboard": _dashboard,
     }
     for section in arguments.sections or _SECTIONS:
         for server in servers:
@@ -126,6 +141,12 @@ def _listing(server: Server, arguments: argparse.Namespace) -> Iterator[Figure]:
     full = _FULL_ENTITIES if arguments.full else _EVERYDAY_ENTITIES
     entities = arguments.entities or full
     yield from listing.measure(server, entities, arguments.items or 100 * entities)
+
+
+def _dashboard(server: Server, arguments: argparse.Namespace) -> Iterator[Figure]:
+    full = _FULL_ENTITIES if arguments.full else _EVERYDAY_ENTITIES
+    entities = arguments.entities or full
+    yield from dashboard.measure(server, entities, arguments.items or 100 * entities)
 
 
 if __name__ == "__main__":

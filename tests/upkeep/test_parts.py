@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -98,6 +99,22 @@ def test_a_writer_waits_for_one_part_only(tmp_path: Path) -> None:
         with store._backend.transaction(write=False) as transaction:
             assert transaction.run(reading()) == 1
         write()
+
+
+async def test_a_cancelled_read_ends_at_the_next_pause(tmp_path: Path) -> None:
+    loop, reads = asyncio.get_running_loop(), asyncio.Event()
+
+    def reading() -> Program[None]:
+        while True:
+            yield PAUSE
+            loop.call_soon_threadsafe(reads.set)
+
+    async with await belaypin.aopen(f"sqlite:///{tmp_path}/store.db") as store:
+        task = asyncio.create_task(store._run(reading(), write=False))
+        await reads.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 30)
 
 
 def test_a_pause_commits_nothing_of_who_writes(store: belaypin.Store) -> None:

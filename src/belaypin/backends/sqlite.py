@@ -17,6 +17,7 @@ from urllib.parse import quote_from_bytes
 from belaypin.backends.base import READ_ONLY, TRANSACTION_ENDED, Mode, Params, Result
 from belaypin.backends.turn import Turn
 from belaypin.catalog import Catalog, Dialect
+from belaypin.clock import monotonic_s, sleep_s
 from belaypin.errors import (
     BelaypinError,
     CorruptRecord,
@@ -47,6 +48,7 @@ DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
 BUSY_TIMEOUT_S = 30.0
 SIDE_BUSY_TIMEOUT_S = 2.0  # the heartbeat tries again anyway, and closing the store waits for it
 _IDLE_CONNECTIONS = 4
+_LONGEST_REST_S = 0.05
 _MEMORY = ":memory:"
 _SIZE = ("page_count", "page_size")
 
@@ -61,6 +63,8 @@ class SqliteTransaction:
         self.owner = owner
         """The thread or task whose turn it is; None for one that only reads, and takes no turn."""
         self.is_over = False
+        self._since_s = monotonic_s()
+        self._is_stopped = False
         self._forks = forks
         self._catalog = catalog
 
@@ -99,12 +103,21 @@ class SqliteTransaction:
             self._let_writers_in()
         return self.connection.execute(*self._catalog.bind(statement)).fetchall()
 
+    def stop(self) -> None:
+        """From another thread: nobody wants the answer any more, so end at the next pause."""
+        self._is_stopped = True
+
     def _let_writers_in(self) -> None:
         """Without WAL nobody can commit while this reads; what writes, or is in memory, goes on."""
+        if self._is_stopped:
+            raise SqlError("Reading was given up half-way, as it was cancelled.")
         mode = self.connection.execute("PRAGMA journal_mode").fetchone()
         if self.owner is None and mode != ("wal",):
             self.connection.execute("COMMIT")
+            # Half of the time is theirs: they look only now and then whether they can go on.
+            sleep_s(min(monotonic_s() - self._since_s, _LONGEST_REST_S))
             self.connection.execute("BEGIN")
+            self._since_s = monotonic_s()
 
     def _refuse(self) -> NoReturn:
         self._forks.check()

@@ -9,7 +9,7 @@ from belaypin.programs.scope import Scope
 
 __all__ = ["PART_KEYS", "Sums", "each_part"]
 
-PART_KEYS = 5_000
+PART_KEYS = 1_000
 """So many keys does a part have, and those that its last entity has beyond; some milliseconds' work."""
 
 
@@ -26,8 +26,9 @@ def each_part(scope: Scope, read: Callable[[Scope], Program[None]]) -> Program[N
         is_last = not cut
         part = scope if is_last else scope.up_to(*cut[0])
         yield from read(part)
-        scope = scope.beyond(part.last)
-        yield PAUSE
+        if not is_last:
+            scope = scope.beyond(part.last)
+            yield PAUSE
 
 
 class Sums:

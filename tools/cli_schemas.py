@@ -145,6 +145,7 @@ def _look() -> dict[str, Schema]:
         "coverage": rows(interval),
         "failures": either(rows(failure), failure, NOTHING),
         "leases": rows(record(belaypin.LeaseRow)),
+        "windows": rows(record(belaypin.WindowRow)),
         "orphans": shape(entities=many(entity), operations=many(operation)),
         "operations": either(rows(operation), record(belaypin.Operation), NOTHING),
         "items": rows(record(belaypin.ItemRow)),

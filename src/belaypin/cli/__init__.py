@@ -54,6 +54,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "coverage": "coverage",
         "failures": "failures",
         "leases": "listings",
+        "windows": "listings",
         "orphans": "listings",
         "operations": "listings",
         "items": "listings",

@@ -120,6 +120,7 @@ def _run() -> dict[str, Schema]:
         "run": record(belaypin.RunReport, **sums, exit_code=COUNT),
         "plan": plan,
         "recover": either(recovered, plan),
+        "prioritise": _bulk(TEXT),
     }
 
 
@@ -154,6 +155,7 @@ def _look() -> dict[str, Schema]:
         "history": rows(record(belaypin.Version)),
         "diff": rows(record(belaypin.Difference)),
         "savepoints": rows(record(belaypin.Savepoint)),
+        "outbox": rows(record(belaypin.Message)),
         "audit": rows(record(belaypin.AuditEntry)),
         "health": either(figures, rows(figures)),
         "metrics": rows(shape(metric=TEXT, labels=_by_name(TEXT), value=NUMBER)),
@@ -176,6 +178,13 @@ def _mend() -> dict[str, Schema]:
         ),
         "readmit": told,
         "break-lease": told,
+        "redeliver": shape(
+            dry_run=BOOLEAN,
+            count=COUNT,
+            messages=many(record(belaypin.Message)),
+            absent=many(TEXT),
+        ),
+        "fork": record(belaypin.Forked),
         "backfill": rewound,
         "reset": rewound,
         "rewind": rewound,

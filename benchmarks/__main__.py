@@ -7,7 +7,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import engines, fixed, growth, hashing, listing, recovery, saves, size, skip, tax
+from benchmarks import (
+    engines,
+    fixed,
+    growth,
+    hashing,
+    listing,
+    new_user,
+    recovery,
+    saves,
+    size,
+    skip,
+    tax,
+)
 from benchmarks.databases import Postgres, Server, Sqlite
 from benchmarks.figures import Figure
 from benchmarks.machine import describe
@@ -17,7 +29,7 @@ from tests.services import Services
 
 _SECTIONS = (
     *("tax", "bytes", "skip", "growth", "hash", "saves", "fixed", "recovery", "engines"),
-    "listing",
+    *("listing", "new_user"),
 )
 _EVERYDAY_ITEMS = 1_000_000
 _FULL_ITEMS = 10_000_000
@@ -70,6 +82,7 @@ def _figures(arguments: argparse.Namespace, servers: list[Server]) -> Iterator[F
         "recovery": _recovery,
         "engines": _engines,
         "listing": _listing,
+        "new_user": _new_user,
     }
     for section in arguments.sections or _SECTIONS:
         for server in servers:
@@ -126,6 +139,11 @@ def _listing(server: Server, arguments: argparse.Namespace) -> Iterator[Figure]:
     full = _FULL_ENTITIES if arguments.full else _EVERYDAY_ENTITIES
     entities = arguments.entities or full
     yield from listing.measure(server, entities, arguments.items or 100 * entities)
+
+
+def _new_user(server: Server, _: argparse.Namespace) -> Iterator[Figure]:
+    if server.name == Sqlite.name:
+        yield from new_user.measure()
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ _TITLES = {
     "saves": "Loose saves: a writer with eight threads against one commit for each state",
     "fixed": "Fixed costs",
     "engines": "Engines: 20,000 items of 40 entities, 100 a page, by a pipeline",
+    "new_user": "A new user: from nothing to a drilled pipeline of their own, typed one after the other",
     "recovery": "Recovery: planning in a store in which one entity in a hundred is open",
 }
 

@@ -244,6 +244,7 @@ def _drill() -> Schema:
         recoveries=COUNT,
         rate_bound=figure,
         tables=counts,
+        put_aside=COUNT,
         not_compared=many(TEXT),
         differences=many(difference),
         commits=COUNT,

@@ -14,6 +14,7 @@ from benchmarks import (
     growth,
     hashing,
     listing,
+    new_user,
     recovery,
     saves,
     size,
@@ -29,7 +30,7 @@ from tests.services import Services
 
 _SECTIONS = (
     *("tax", "bytes", "skip", "growth", "hash", "saves", "fixed", "recovery", "engines"),
-    *("listing", "dashboard"),
+    *("listing", "dashboard", "new_user"),
 )
 _EVERYDAY_ITEMS = 1_000_000
 _FULL_ITEMS = 10_000_000
@@ -85,6 +86,7 @@ def _figures(arguments: argparse.Namespace, servers: list[Server]) -> Iterator[F
         "engines": _engines,
         "listing": _listing,
         "dashboard": _dashboard,
+        "new_user": _new_user,
     }
     for section in arguments.sections or _SECTIONS:
         for server in servers:
@@ -147,6 +149,11 @@ def _dashboard(server: Server, arguments: argparse.Namespace) -> Iterator[Figure
     full = _FULL_ENTITIES if arguments.full else _EVERYDAY_ENTITIES
     entities = arguments.entities or full
     yield from dashboard.measure(server, entities, arguments.items or 100 * entities)
+
+
+def _new_user(server: Server, _: argparse.Namespace) -> Iterator[Figure]:
+    if server.name == Sqlite.name:
+        yield from new_user.measure()
 
 
 if __name__ == "__main__":

@@ -120,6 +120,7 @@ def _run() -> dict[str, Schema]:
         "run": record(belaypin.RunReport, **sums, exit_code=COUNT),
         "plan": plan,
         "recover": either(recovered, plan),
+        "prioritise": _bulk(TEXT),
     }
 
 
@@ -145,6 +146,7 @@ def _look() -> dict[str, Schema]:
         "coverage": rows(interval),
         "failures": either(rows(failure), failure, NOTHING),
         "leases": rows(record(belaypin.LeaseRow)),
+        "windows": rows(record(belaypin.WindowRow)),
         "orphans": shape(entities=many(entity), operations=many(operation)),
         "operations": either(rows(operation), record(belaypin.Operation), NOTHING),
         "items": rows(record(belaypin.ItemRow)),
@@ -153,6 +155,7 @@ def _look() -> dict[str, Schema]:
         "history": rows(record(belaypin.Version)),
         "diff": rows(record(belaypin.Difference)),
         "savepoints": rows(record(belaypin.Savepoint)),
+        "outbox": rows(record(belaypin.Message)),
         "audit": rows(record(belaypin.AuditEntry)),
         "health": either(figures, rows(figures)),
         "metrics": rows(shape(metric=TEXT, labels=_by_name(TEXT), value=NUMBER)),
@@ -175,6 +178,13 @@ def _mend() -> dict[str, Schema]:
         ),
         "readmit": told,
         "break-lease": told,
+        "redeliver": shape(
+            dry_run=BOOLEAN,
+            count=COUNT,
+            messages=many(record(belaypin.Message)),
+            absent=many(TEXT),
+        ),
+        "fork": record(belaypin.Forked),
         "backfill": rewound,
         "reset": rewound,
         "rewind": rewound,
@@ -234,6 +244,7 @@ def _drill() -> Schema:
         recoveries=COUNT,
         rate_bound=figure,
         tables=counts,
+        put_aside=COUNT,
         not_compared=many(TEXT),
         differences=many(difference),
         commits=COUNT,

@@ -107,6 +107,7 @@ if TYPE_CHECKING:
         Storage,
         Stored,
         StreamRow,
+        WindowRow,
     )
     from belaypin.records.message import Delivery, Message
     from belaypin.records.operation import Attempt, Operation
@@ -213,6 +214,7 @@ __all__ = [
     "Version",
     "VersionConflict",
     "Window",
+    "WindowRow",
     "Work",
     "Writer",
     "WriterFailure",
@@ -437,6 +439,7 @@ _RECORDS = {
         "Storage",
         "Stored",
         "StreamRow",
+        "WindowRow",
     ),
     "records.message": ("Delivery", "Message"),
     "records.operation": ("Attempt", "Operation"),

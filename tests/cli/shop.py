@@ -40,6 +40,13 @@ def fill(url: str) -> None:
         with store.once("charge:7") as once:
             if once:
                 once.result = {"paid": True}
+        for number in range(3):
+            store.send("mail", {"to": HOSTILE}, key=f"order:{number}")
+        store.deliver("mail", _fails, max_messages=2, retry=belaypin.Retry(max_attempts=1))
+
+
+def _fails(message: belaypin.Message) -> None:
+    raise ConnectionError(f"no way to {message.payload['to']}")
 
 
 def _mine(store: belaypin.Store, entity: str) -> None:

@@ -25,6 +25,7 @@ losing = belaypin.Pipeline("losing")
 dicing = belaypin.Pipeline("dicing")
 idle = belaypin.Pipeline("idle")
 failing = belaypin.Pipeline("failing")
+hopeless = belaypin.Pipeline("hopeless")
 
 
 def page(site: str, cursor: int | None) -> tuple[list[dict[str, Any]], int | None]:
@@ -60,7 +61,7 @@ def tables(store: belaypin.Store) -> None:
         store.execute("CREATE TABLE IF NOT EXISTS orders (id TEXT, site TEXT)")
 
 
-for pipeline in (shop, doubling, losing, dicing, idle, failing):
+for pipeline in (shop, doubling, losing, dicing, idle, failing, hopeless):
     pipeline.setup(tables)
     pipeline.entities(lambda: [f"site:{n}" for n in range(SITES)])
 
@@ -161,3 +162,13 @@ def fetch_badly(site: str, window: belaypin.Window, cursor: Any) -> Any:
 @failing.item("orders")
 def insert_badly(tx: belaypin.Work, order: dict[str, Any]) -> None:
     raise AssertionError
+
+
+@hopeless.source("orders", **WHEN)
+def fetch_in_vain(site: str, window: belaypin.Window, cursor: Any) -> Any:
+    return page(site, cursor)
+
+
+@hopeless.item("orders")
+def insert_nowhere(tx: belaypin.Work, order: dict[str, Any]) -> None:
+    tx.execute("INSERT INTO nowhere VALUES (1)")

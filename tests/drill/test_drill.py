@@ -120,6 +120,8 @@ def test_what_can_not_be_drilled_says_why(tmp_path: Path) -> None:
         drilled("idle", url)
     with pytest.raises(CannotDrill, match="fails by itself"):
         drilled("failing", url)
+    with pytest.raises(CannotDrill, match="every item failed.* nowhere.* @setup"):
+        drilled("hopeless", url)
     with pytest.raises(CannotDrill, match="no store"):
         drilled("shop", url, empty=False)
     with pytest.raises(belaypin.UsageError, match="nothing"):

@@ -6,19 +6,20 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from belaypin._sync.resolve import resolved
 from belaypin.clock import jitter, monotonic_s, sleep_s, unique_id
 from belaypin.codec import decode_frame, load_state
 from belaypin.errors import BelaypinError, UsageError
-from belaypin.fields import check_count
+from belaypin.fields import check_count, describe
 from belaypin.heartbeat import Beat, Heartbeat
 from belaypin.mishaps import Mishap
 from belaypin.process import owner_name
 from belaypin.program import Program
 from belaypin.programs import outbox
 from belaypin.programs.outbox import ClaimedRow, MessageRow
+from belaypin.records.failure import Status
 from belaypin.records.message import Delivery, Message
 from belaypin.retry import Retry
 from belaypin.times import Duration, duration_us, from_us
@@ -79,17 +80,25 @@ class Outbox(ABC):
         return delivering.run(max_messages, duration_us(wait_s, "wait_s") / 1_000_000)
 
     def undelivered(
-        self, topic: str | None = None, *, after: int = 0, limit: int = 100
+        self,
+        topic: str | None = None,
+        *,
+        status: Status | None = None,
+        after: int = 0,
+        limit: int = 100,
     ) -> list[Message]:
         """Messages that wait or are quarantined, with the reason: ``message.error``.
 
-        By their ids; go on with ``after`` the last one's. A payload that can't be read is None.
+        Of both, unless ``status`` names one. By their ids; go on with ``after`` the last one's. A
+        payload that can't be read is None.
         """
         check_count("after", after, at_least=0)
         check_count("limit", limit, at_least=1)
         if topic is not None:
             outbox.check_name(topic, "topic")
-        rows = self._run(outbox.undelivered(topic, after, limit), write=False)
+        if status not in (None, *get_args(Status)):
+            raise UsageError(f"status is waiting or quarantined, not {describe(status)}.")
+        rows = self._run(outbox.undelivered(topic, status, after, limit), write=False)
         return list(map(_listed, rows))
 
     def redeliver(self, topic: str, key: str) -> bool:

@@ -14,11 +14,15 @@ import importlib
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from belaypin import __version__
+from belaypin.cli.commands import COMMANDS, SECTIONS
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["EXIT_CODES", "INTERRUPTED", "SECTIONS", "main"]
 
@@ -35,89 +39,33 @@ EXIT_CODES = {
 
 INTERRUPTED = 130
 
-SECTIONS: dict[str, dict[str, str]] = {
-    "Set up": {
-        "init": "init",
-        "migrate": "migrate",
-        "doctor": "doctor",
-        "completion": "completion",
-    },
-    "Run": {
-        "run": "run",
-        "plan": "recovery",
-        "recover": "recovery",
-    },
-    "Look": {
-        "status": "status",
-        "lag": "coverage",
-        "gaps": "coverage",
-        "coverage": "coverage",
-        "failures": "failures",
-        "leases": "listings",
-        "orphans": "listings",
-        "operations": "listings",
-        "items": "listings",
-        "explain": "explain",
-        "get": "states",
-        "history": "states",
-        "diff": "states",
-        "savepoints": "travel",
-        "audit": "audit",
-        "health": "health",
-        "metrics": "metrics",
-        "storage": "storage",
-        "ui": "ui",
-    },
-    "Mend": {
-        "retry": "mend",
-        "skip": "mend",
-        "quarantine": "mend",
-        "readmit": "recovery",
-        "break-lease": "recovery",
-        "backfill": "travel",
-        "reset": "travel",
-        "rewind": "travel",
-        "savepoint": "travel",
-    },
-    "Keep": {
-        "gc": "upkeep",
-        "compact": "upkeep",
-        "verify": "verify",
-        "upgrade-state": "upgrade",
-        "export": "exchange",
-        "import": "exchange",
-    },
-    "Prove": {
-        "bench": "bench",
-        "demo": "demo",
-        "drill": "drill",
-    },
-}
-"""Each command and its module, in which it is a function of its name with ``_command`` behind it."""
-
-_MODULES = {name: module for section in SECTIONS.values() for name, module in section.items()}
-
 
 class _Commands(click.Group):
-    """Loads a command's module when it is needed, so that ``--version`` needs none."""
+    """Loads a command's module when it is called, and no other."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_MODULES)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _MODULES:
+        if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"belaypin.cli.{_MODULES[cmd_name]}")
+        module = importlib.import_module(f"belaypin.cli.{COMMANDS[cmd_name].module}")
         command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section, names in SECTIONS.items():
+        for section, commands in SECTIONS.items():
             with formatter.section(section):
-                commands = ((name, self.get_command(ctx, name)) for name in names)
-                formatter.write_dl(
-                    [(name, c.get_short_help_str(60)) for name, c in commands if c is not None]
-                )
+                formatter.write_dl([(name, command.help) for name, command in commands.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        found = (
+            (name, each.help) for name, each in COMMANDS.items() if name.startswith(incomplete)
+        )
+        return [*(CompletionItem(name, help=line) for name, line in found), *options]
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -148,6 +148,8 @@ def _text(outcome: Outcome) -> str:
         )
     compared = ", ".join(f"{name} ({rows:,} rows)" for name, rows in outcome.tables.items())
     lines.append(f"Compared: {compared or 'no table of yours'}; ledger; coverage; failures")
+    if outcome.put_aside:
+        lines.append(f"Put aside with nobody killing: {outcome.put_aside:,} items that failed")
     lines.append(f"Not compared: {', '.join(outcome.not_compared)}")
     lines += [str(each) for each in outcome.differences]
     lines.append(f"This drill: --seed {outcome.seed}")

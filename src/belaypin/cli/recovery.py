@@ -1,4 +1,4 @@
-"""``belaypin plan``, ``recover`` and ``readmit``: what was begun and not ended."""
+"""``belaypin plan``, ``recover`` and what belongs to them: what was begun and not ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from belaypin.cli.targets import Target, takes_target, walk
 from belaypin.cli.text import path
 from belaypin.filters import Filter, Term
 
-__all__ = ["break_lease_command", "plan_command", "readmit_command", "recover_command"]
+__all__ = [
+    "break_lease_command",
+    "plan_command",
+    "prioritise_command",
+    "readmit_command",
+    "recover_command",
+]
 
 
 @click.command("plan")
@@ -65,6 +71,27 @@ def recover_command(
     )
     call.show.record(report, str(report))
     return 0 if report.ok else NOT_SO
+
+
+@click.command("prioritise")
+@takes_target
+@click.option("--to", "priority", type=int, required=True, help="Higher is sooner; 0 is usual.")
+@on_store("write")
+@asks_first
+def prioritise_command(
+    call: Call, store: belaypin.Store, *, target: Target, priority: int, sure: Sure
+) -> int | None:
+    """Have an entity, or those that a FILTER picks, recovered before others, or after them.
+
+    `belaypin plan` and `recover` go by priority first. See it with `belaypin status 'priority>0'`.
+    """
+
+    def act(key: belaypin.Key, *, dry_run: bool) -> str:
+        if not dry_run:
+            store.prioritise(key, priority)
+        return f"{path(key)}: priority {'would be ' if dry_run else ''}{priority}"
+
+    return act_on(call, store, target, "prioritise", act, sure)
 
 
 @click.command("readmit")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +73,8 @@ _TOOL = ("tool", "belaypin")
 
 
 def _table(file: Path, inside: tuple[str, ...]) -> dict[str, Any] | None:
+    import tomllib  # most calls read no file
+
     try:
         text = file.read_text(encoding="utf-8")
         if inside and ".".join(inside) not in text:

@@ -1,4 +1,4 @@
-"""``belaypin backfill``, ``reset``, ``rewind`` and savepoints: back in time."""
+"""``belaypin backfill``, ``reset``, ``rewind``, ``fork`` and savepoints: time travel."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from belaypin.cli.text import path
 
 __all__ = [
     "backfill_command",
+    "fork_command",
     "reset_command",
     "rewind_command",
     "savepoint_command",
@@ -110,3 +111,22 @@ def savepoints_command(call: Call, store: belaypin.Store, *, key: belaypin.Key |
     """The savepoints at a key and beneath it, the newest first."""
     columns = ("key", "name", "created_at", "entities", "is_whole", "note")
     call.show.rows(store.savepoints(key), columns, empty="No savepoints.")
+
+
+@click.command("fork")
+@click.argument("key", type=KEY)
+@click.argument("new_key", type=KEY)
+@on_store("write")
+def fork_command(
+    call: Call, store: belaypin.Store, *, key: belaypin.Key, new_key: belaypin.Key
+) -> None:
+    """Copy how an entity or a whole pipeline stands to NEW_KEY, at which there must be nothing.
+
+    States, history, ledger and coverage are copied; rows in your own tables are not. From then on
+    the two know nothing of each other. If it was interrupted, the same call goes on.
+    """
+    made = store.fork(key, new_key)
+    text = (
+        f"{path(key)} is copied to {path(new_key)}: {made.entities} entities, {made.items} items."
+    )
+    call.show.record(made, text)

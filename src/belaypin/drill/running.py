@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random  # noqa: TID251  # kills fall by chance; the seed is an argument
@@ -53,7 +54,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a drill found.
 
     ``lost`` and ``doubled`` are rows, ids and spans of the runs under kills against an undisturbed
-    one; ``damaged`` counts what ``store.verify`` found in them. ``recovery_p50_s`` and
+    one; ``damaged`` counts what ``store.verify`` found in them. ``put_aside``: items that failed in
+    that run too, by themselves. ``recovery_p50_s`` and
     ``recovery_p99_s`` are from the start of a process to its first commit with anything new.
     ``rate_bound``: if nothing was lost or doubled, the rate of kills that do so is at most this, at
     95 % (3 / kills); None otherwise.
@@ -71,6 +73,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     recoveries: int
     rate_bound: float | None
     tables: dict[str, int]
+    put_aside: int
     not_compared: tuple[str, ...]
     differences: tuple[Difference, ...]
     commits: int
@@ -129,12 +132,8 @@ class _Drill:
             undisturbed_s = monotonic_s() - began_s
             self._expected = self._picture(first)
             self._agree()
-            if not commits:
-                raise CannotDrill(
-                    f"A run of {self._pipeline} on this copy has nothing to do, so there is nothing "
-                    f"to kill it over. Drill on an empty store (--empty), or when there is new data."
-                )
-            return self._outcome(self._kill(), commits, undisturbed_s)
+            self._check_effect(commits, first)
+            return self._outcome(self._kill(), commits.total(), undisturbed_s)
 
     @contextmanager
     def _copy(self) -> Iterator[str]:
@@ -144,8 +143,8 @@ class _Drill:
         finally:
             self._scratch.drop(url)
 
-    def _undisturbed(self, url: str) -> int:
-        """Run it to its end; returns how many commits held anything new."""
+    def _undisturbed(self, url: str) -> Counter[bytes]:
+        """Run it to its end; returns how many commits held anything new, and what."""
         script = self._script(url)
         done = subprocess.run(
             [sys.executable, str(script.path), *script.args],
@@ -157,7 +156,24 @@ class _Drill:
         if done.returncode:
             said = done.stderr.decode("utf-8", "replace").strip()[-_SHOWN_CHARS:]
             raise CannotDrill(f"The pipeline fails by itself, with nobody killing it:\n{said}")
-        return done.stdout.count(b"\n")
+        return Counter(done.stdout.splitlines(keepends=True))
+
+    def _check_effect(self, commits: Counter[bytes], url: str) -> None:
+        """Refuse to prove by a run that does nothing, or in which nothing works."""
+        if not commits:
+            raise CannotDrill(
+                f"A run of {self._pipeline} on this copy has nothing to do, so there is nothing "
+                f"to kill it over. Drill on an empty store (--empty), or when there is new data."
+            )
+        if not commits[worker.EFFECT]:
+            with belaypin.open(url) as store:
+                first = store.failures(self._pipeline, limit=1)[0]
+            advice = " An empty store has only the tables that your @setup makes."
+            raise CannotDrill(
+                f"In a run of {self._pipeline} that nobody disturbed every item failed, so there is "
+                f"nothing to be lost. The first: {first.error}."
+                f"{advice if self._options.empty else ''}"
+            )
 
     def _script(self, url: str) -> Script:
         return Script(worker.__file__, (self._options.pipeline, url, self._options.engine))
@@ -238,6 +254,7 @@ class _Drill:
             recoveries=len(times),
             rate_bound=3 / kills if is_clean and kills else None,
             tables={name: table.rows.total() for name, table in self._expected.tables.items()},
+            put_aside=self._expected.put_aside.total(),
             not_compared=self._not_compared(),
             differences=tuple(self._differences[:_SHOWN]),
             commits=commits,

@@ -2,8 +2,8 @@
 
 ``python worker.py MODULE:PIPELINE STORE_URL ENGINE``
 
-On its standard output it writes a line for each commit that held anything new. What the user's code
-prints goes to the standard error.
+On its standard output it writes a line for each commit that held anything new, and what it was. What
+the user's code prints goes to the standard error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ import msgspec
 from belaypin.compat import set_environment
 from belaypin.testing.gates import on_commits
 
-_NEWS = {"segment.append", "checkpoint.content", "failure.save"}
+EFFECT, FAILURE = b"effect\n", b"failure\n"
+"""What a commit held: something that took effect, or failures alone."""
+
+_EFFECTS = {"segment.append", "checkpoint.content"}
+_FAILURES = {"failure.save"}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -29,8 +33,10 @@ def main(arguments: Sequence[str]) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def tell(names: Sequence[str]) -> None:
-        if not _NEWS.isdisjoint(names):
-            os.write(told, b".\n")
+        if not _EFFECTS.isdisjoint(names):
+            os.write(told, EFFECT)
+        elif not _FAILURES.isdisjoint(names):
+            os.write(told, FAILURE)
 
     set_environment("BELAYPIN_STORE", url)
     on_commits(tell)

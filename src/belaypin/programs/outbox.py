@@ -148,9 +148,11 @@ def give_back(mine: MessageClaim) -> Program[bool]:
     return bool(rows)
 
 
-def undelivered(topic: str | None, after: int, limit: int) -> Program[list[MessageRow]]:
+def undelivered(
+    topic: str | None, status: str | None, after: int, limit: int
+) -> Program[list[MessageRow]]:
     """The first messages behind ``after`` that wait or are quarantined, by their ids."""
-    page = {"after": after, "limit": limit}
+    page: dict[str, str | int] = {"after": after, "limit": limit, "status": status or ""}
     if topic is None:
         rows = yield Statement("outbox.undelivered", page)
     else:

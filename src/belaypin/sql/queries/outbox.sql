@@ -54,14 +54,14 @@ RETURNING message_id;
 -- name: outbox.undelivered
 SELECT message_id, topic, message_key, payload, attempts, status, error, created_us, next_try_us
 FROM belaypin_outbox
-WHERE status <> 'delivered' AND message_id > :after
+WHERE status <> 'delivered' AND message_id > :after AND (:status = '' OR status = :status)
 ORDER BY message_id
 LIMIT :limit;
 
 -- name: outbox.undelivered_of
 SELECT message_id, topic, message_key, payload, attempts, status, error, created_us, next_try_us
 FROM belaypin_outbox
-WHERE status <> 'delivered' AND topic = :topic AND message_id > :after
+WHERE status <> 'delivered' AND topic = :topic AND message_id > :after AND (:status = '' OR status = :status)
 ORDER BY message_id
 LIMIT :limit;
 

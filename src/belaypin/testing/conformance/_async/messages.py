@@ -87,6 +87,9 @@ async def check_a_failed_message_comes_again_and_then_waits(place: AsyncPlace) -
         ("a", "quarantined", 2, "ValueError: no luck"),
         ("b", "quarantined", 2, "ValueError: no luck"),
     ]
+    assert await store.undelivered("mail", status="quarantined") == stuck
+    assert await store.undelivered(status="quarantined", after=stuck[0].id) == stuck[1:]
+    assert await store.undelivered("mail", status="waiting") == []
     assert await store.redeliver("mail", "b")
     assert await _deliver(store) == ["b"]
     assert [m.key for m in await store.undelivered()] == ["a"]

@@ -88,6 +88,9 @@ def check_a_failed_message_comes_again_and_then_waits(place: Place) -> None:
         ("a", "quarantined", 2, "ValueError: no luck"),
         ("b", "quarantined", 2, "ValueError: no luck"),
     ]
+    assert store.undelivered("mail", status="quarantined") == stuck
+    assert store.undelivered(status="quarantined", after=stuck[0].id) == stuck[1:]
+    assert store.undelivered("mail", status="waiting") == []
     assert store.redeliver("mail", "b")
     assert _deliver(store) == ["b"]
     assert [m.key for m in store.undelivered()] == ["a"]

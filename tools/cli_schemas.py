@@ -129,7 +129,7 @@ def _look() -> dict[str, Schema]:
     breach = shape(key=either(KEY, NOTHING), check=TEXT, value=NUMBER, limit=NUMBER, text=TEXT)
     health = {"efficiency": either(NUMBER, NOTHING), "orphans": COUNT, "stored_bytes": COUNT}
     figures = record(belaypin.Health, **health, compression_ratio=either(NUMBER, NOTHING))
-    failure = record(belaypin.Failure)
+    failure, group = record(belaypin.Failure), record(belaypin.FailureGroup)
     status = record(belaypin.Status)
     entity, stream = record(belaypin.EntityRow), record(belaypin.StreamRow)
     checked = shape(ok=BOOLEAN, breaches=many(breach))
@@ -144,8 +144,9 @@ def _look() -> dict[str, Schema]:
         "lag": rows(stream),
         "gaps": rows(record(belaypin.GapRow)),
         "coverage": rows(interval),
-        "failures": either(rows(failure), failure, NOTHING),
+        "failures": either(rows(failure), rows(group), failure, NOTHING),
         "leases": rows(record(belaypin.LeaseRow)),
+        "windows": rows(record(belaypin.WindowRow)),
         "orphans": shape(entities=many(entity), operations=many(operation)),
         "operations": either(rows(operation), record(belaypin.Operation), NOTHING),
         "items": rows(record(belaypin.ItemRow)),

@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     from belaypin.records.compaction import CompactReport
     from belaypin.records.drill import Drill
     from belaypin.records.explanation import Explanation, Placed
-    from belaypin.records.failure import Failure
+    from belaypin.records.failure import Failure, FailureGroup, FailureGroups
     from belaypin.records.health import Health
     from belaypin.records.history import (
         Difference,
@@ -107,6 +107,7 @@ if TYPE_CHECKING:
         Storage,
         Stored,
         StreamRow,
+        WindowRow,
     )
     from belaypin.records.message import Delivery, Message
     from belaypin.records.operation import Attempt, Operation
@@ -150,6 +151,8 @@ __all__ = [
     "EntityRow",
     "Explanation",
     "Failure",
+    "FailureGroup",
+    "FailureGroups",
     "Fenced",
     "FetchError",
     "Finding",
@@ -213,6 +216,7 @@ __all__ = [
     "Version",
     "VersionConflict",
     "Window",
+    "WindowRow",
     "Work",
     "Writer",
     "WriterFailure",
@@ -415,7 +419,7 @@ _RECORDS = {
     "records.compaction": ("CompactReport",),
     "records.drill": ("Drill",),
     "records.explanation": ("Explanation", "Placed"),
-    "records.failure": ("Failure",),
+    "records.failure": ("Failure", "FailureGroup", "FailureGroups"),
     "records.health": ("Health",),
     "records.history": (
         "Difference",
@@ -437,6 +441,7 @@ _RECORDS = {
         "Storage",
         "Stored",
         "StreamRow",
+        "WindowRow",
     ),
     "records.message": ("Delivery", "Message"),
     "records.operation": ("Attempt", "Operation"),

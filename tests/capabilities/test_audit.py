@@ -44,6 +44,28 @@ async def test_newest_first_at_a_key_and_beneath_it_page_by_page(site: Site) -> 
         await store.audit(limit=0)
 
 
+async def test_acts_of_one_actor_are_found_by_a_part_of_the_name(site: Site) -> None:
+    store = await site.open()
+    for actor in ("db-1/pid-47/x", "DB-2/pid-4711/x", "50%_!/pid-9"):
+        await store._run(audit.note(actor, "skip", Key("shop", actor[:4]), {}))
+    for actor, found in (
+        ("db-", 2),
+        ("pid-47/", 1),
+        ("PID-4711", 1),
+        ("50%_!", 1),
+        ("_", 1),
+        ("", 3),
+    ):
+        assert len(await store.audit(actor=actor)) == found, actor
+    assert await store.audit(("shop", "db-1"), actor="db-2") == []
+    (newest,) = await store.audit(actor="db-", limit=1)
+    assert newest.actor == "DB-2/pid-4711/x"
+    (before,) = await store.audit(actor="db-", before=newest.number)
+    assert before.actor == "db-1/pid-47/x"
+    with pytest.raises(UsageError):
+        await store.audit(actor=7)
+
+
 async def test_what_was_undone_is_not_noted(site: Site) -> None:
     store = await site.open()
 

@@ -65,9 +65,14 @@ CASES = [
     case("failures --limit 2"),
     case("failures state:waiting error~evil"),
     case("failures social/user:7"),
+    case("failures --by-error"),
+    case("failures social state:waiting error:Value* --by-error", 2),
+    case("failures pipeline:social state:waiting --by-error"),
     case("failures --id 7"),
     case("failures --id 999", 1),
     case("leases"),
+    case("windows"),
+    case("windows social/user:7"),
     case("leases state:released pipeline:social"),
     case("orphans"),
     case("operations"),
@@ -86,6 +91,7 @@ CASES = [
     case("outbox mail --quarantined --limit 1"),
     case("outbox nothing"),
     case("audit"),
+    case("audit --actor pid-"),
     case("health --record"),
     case("health --since 1d"),
     case("storage"),
@@ -146,8 +152,8 @@ def test_its_json_is_as_documented(each: Case, store: str) -> None:
 )
 def test_failures_by_how_their_error_begins(words: str, is_found: bool, sqlite_store: str) -> None:
     rows = answer("failures", "social/user:7", store=sqlite_store)["rows"]
-    where = ("pipeline:social", "entity:user:7", words)
-    found = answer("failures", *where, store=sqlite_store)["rows"]
+    where = f"pipeline:social entity:user:7 {words}"
+    found = answer("failures", where, store=sqlite_store)["rows"]
     assert rows != []
     assert found == (rows if is_found else [])
 

@@ -16,6 +16,8 @@ from tests.web.browser import NARROW, WIDE, browsing
 PAGES = {
     "overview": "/",
     "coverage": "/coverage",
+    "orders": "/coverage?pipeline=orders&zoom=30d",
+    "shop": "/entity?pipeline=orders&entity=shop:0",
     "items": "/items",
     "streams": "/items?kind=streams&q=stream:posts",
     "ids": "/items?pipeline=stackexchange&entity=user:19&stream=posts",

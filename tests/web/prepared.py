@@ -69,6 +69,8 @@ def prepare(url: str) -> None:
             store.record_health(every="1s")
             clock.set(now - timedelta(days=1) * (1 - (n + 1) / SWEEPS))
         _mishaps(store, users, now)
+        store.record_drill(PIPELINE, kills=200, recovery_p50=0.21, recovery_p99="400ms")
+    _listen(url, now)
     with belaypin.open(url) as store:
         _operations(store)
     _die_at_work(url)
@@ -124,6 +126,11 @@ def _mishaps(store: belaypin.Store, users: list[str], now: datetime) -> None:
                 raise ConnectionError(error)
         except ConnectionError:
             pass
+    first, second = belaypin.Schema(1), belaypin.Schema(2, {1: lambda state: {"people": 0}})
+    key = (PIPELINE, "profiles")
+    store.save(key, {"names": 2}, schema=first)
+    store.save(key, {"names": 3}, schema=first)
+    store.save(key, {"people": 3, "reputation": {"best": 101}}, schema=second)
     store.prioritise((PIPELINE, f"user:{users[0]}"), 10)
 
 
@@ -142,6 +149,27 @@ def _operations(store: belaypin.Store) -> None:
         pass
 
 
+def _listen(url: str, now: datetime) -> None:
+    """Orders came by a backfill to a day ago, and live for the last hours: there is a gap between."""
+    clock = FakeClock(now - timedelta(hours=5))
+    with belaypin.open(url, clock=clock) as store:
+        for n in range(3):
+            with store.lease("orders", f"shop:{n}") as lease:
+                for window in lease.windows("orders", since="2d", until=now - timedelta(days=1)):
+                    for page in window.pages(partial(_one_page, [{"id": f"old-{n}"}])):
+                        with page.commit() as tx:
+                            tx.fresh(page.items, key="id")
+        with (
+            store.lease("orders", "shop:0", role="live", ttl_s="1d") as lease,
+            lease.live("orders", at="at") as live,
+        ):
+            for hours in range(5):
+                clock.set(now - timedelta(hours=4 - hours))
+                event = {"id": f"live-{hours}", "at": clock.now}
+                with live.batch([event]).commit() as tx:
+                    tx.fresh([event], key="id")
+
+
 def _die_at_work(url: str) -> None:
     """Workers are killed in the middle of a window: their leases and windows stay behind."""
     command = [sys.executable, "-m", "tests.web.prepared", url, "--hang"]
@@ -156,7 +184,7 @@ def _hang(url: str) -> None:
         leases = [store.lease("orders", f"shop:{n}", ttl_s="1h") for n in range(3)]
         for lease in leases:
             lease.acquire()
-            for window in lease.windows("orders", since="2d", until=datetime.now(UTC)):
+            for window in lease.windows("orders", since="2d", overlap="6h"):
                 items = [{"id": f"order-{n}"} for n in range(40)]
                 for page in window.pages(partial(_endless_pages, items)):
                     with page.commit() as tx:

@@ -24,26 +24,49 @@ from tests.web.conftest import client
 
 NAVIGATED = [page.path for page in PAGES if page.nav]
 USER = "/entity?pipeline=stackexchange&entity=user:19"
+SHOP = "/entity?pipeline=orders&entity=shop:0"
+PROFILE = "/entity?pipeline=stackexchange&entity=profiles&old=1"
 ITEMS = "/items?pipeline=stackexchange&entity=user:19&stream=posts"
 
 SAYS = {
-    "/": ["stackexchange", "orders", "6 gaps in the coverage", "25 items failed", "Worst lag"],
-    "/?pipeline=orders": ["orders", "Recovery readiness"],
+    "/": [
+        *("stackexchange", "orders", "7 gaps in the coverage", "25 items failed", "Worst lag"),
+        *("Recovery, drilled", "p99 of 200 kills", "nothing lost or doubled"),
+    ],
+    "/?pipeline=orders": ["orders", "Recovery readiness", "never drilled"],
     "/coverage": ["user:53 / comments", "worst lag", "belaypin backfill stackexchange/user:19/"],
     "/coverage?q=gaps>0&zoom=30d": ["user:19 / posts"],
+    "/coverage?pipeline=orders": [
+        *("listened to last", "window at work", "its overlap", "Listened to", "5h to", "main"),
+        *("covered live: 20", "overlap, read again: 20", "window at work: 20"),
+    ],
     "/items": ["stackexchange / user:19", "belaypin"],
     "/items?q=state:working": ["orders / shop:0"],
     "/items?kind=streams&q=stream:posts": ["user:19 / posts"],
     ITEMS: ["explain"],
     "/recovery": ["quarantine", "resume", "a window of orders is open and its worker died", "wait"],
     "/failures": ["TimeoutError", "KeyError", "unknown tag <b>&", "legal asked for it"],
-    "/failures?error=ValueError": ["Try all of these again"],
+    "/failures?error=ValueError": [
+        *("Try all of these again", "belaypin failures 'error:ValueError*' --by-error"),
+    ],
     "/failure?id=2": ["Traceback", "TimeoutError: the read timed out", "2"],
     "/leases": ["orders / shop:0", "live", "in 5"],
     "/leases?q=state:released": ["stackexchange / user:19"],
     "/storage": ["ledger", "Growth"],
     "/efficiency": ["stackexchange", "Processed and skipped"],
     "/activity": ["reopen", "quarantine", "legal asked for it"],
+    "/activity?actor=nobody": ["Nothing by them", "belaypin audit --actor nobody"],
+    SHOP: [
+        *(
+            "Open windows",
+            "Next page at",
+            "Read again to",
+            "belaypin windows orders/shop:0",
+            "live",
+        ),
+        *("covered live: 20", "overlap, read again: 20"),
+    ],
+    PROFILE: ["version 3, schema version 2", "difference", "From version 1 to now", "reputation"],
     USER: ["badges", "comments", "profile", "reopen", "Gaps"],
     f"{USER}&stream=posts": ["Why was an item skipped?"],
     f"{USER}&stream=posts&item=1&numeric=true": ["was never committed"],

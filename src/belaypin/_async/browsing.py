@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         OperationStatus,
         Storage,
         StreamRow,
+        WindowRow,
     )
 
 __all__ = ["AsyncBrowsing", "Listed"]
@@ -121,6 +122,20 @@ class AsyncBrowsing(ABC):
             return Listing()
         walk = listing.Leases.of(scope, asked)
         return await self._run(walks.page(walk, asked, limit, after), write=False)
+
+    async def windows(
+        self, key: KeyLike | None = None, *, limit: int = 100, after: str | None = None
+    ) -> Listing[WindowRow]:
+        """Windows that were begun and are not finished, at a Key and beneath it (None: all).
+
+        Each with its cursor and the lease that it is worked on under, by key and role. Raises
+        CorruptRecord if what is noted of one cannot be read.
+        """
+        from belaypin.programs import opened
+
+        check_count("limit", limit, at_least=1)
+        where = None if key is None else Key.of(key)
+        return await self._run(opened.windows(where, limit, after), write=False)
 
     async def items(
         self,
@@ -217,8 +232,8 @@ class AsyncBrowsing(ABC):
     async def storage(self, *, pipeline: str | None = None) -> Storage:
         """What the store takes up, kind by kind, or one pipeline of it.
 
-        It visits each row once, but no payload. What could be given back is
-        ``store.gc(dry_run=True)`` and ``store.compact(dry_run=True)``.
+        It visits each row once, but no payload, in parts as ``store.health``. What could be given
+        back is ``store.gc(dry_run=True)`` and ``store.compact(dry_run=True)``.
         """
         from belaypin.programs import storage
 

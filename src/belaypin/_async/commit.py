@@ -315,6 +315,7 @@ class AsyncCommit(AsyncWork):
                 self._failures,
                 self._selection.newest_us,
                 self._course.horizon_us,
+                self._course.live_us,
             )
             appended = await self._run(pages.commit(self._fence, self._stream, advance))
             await self._run(components.save(changes, self._fence.token))

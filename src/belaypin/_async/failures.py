@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from belaypin._async.records import KeyLike
 from belaypin.errors import UsageError
@@ -16,11 +16,15 @@ from belaypin.programs import disposal
 from belaypin.programs.disposal import Filter
 from belaypin.records.failure import Failure, Status, id_text
 
+if TYPE_CHECKING:
+    from belaypin.records.failure import FailureGroups
+
 __all__ = ["AsyncFailures"]
 
 T = TypeVar("T")
 
 _BATCH = 200
+_NEWEST = 2**63 - 1
 
 
 class AsyncFailures(ABC):
@@ -54,6 +58,29 @@ class AsyncFailures(ABC):
         check_count("limit", limit, at_least=1)
         where = Filter.of(pipeline, entity, stream, status, error)
         return await self._run(disposal.listed(where, after, limit), write=False)
+
+    async def failure_groups(
+        self,
+        pipeline: str | None = None,
+        entity: str | None = None,
+        stream: str | None = None,
+        *,
+        status: Status | None = None,
+        error: str | None = None,
+        limit: int = 20_000,
+        before: int | None = None,
+    ) -> FailureGroups:
+        """The failures that fit, in groups by the class of their error, the largest first.
+
+        Looks at the newest ``limit`` failures of the store, so that it answers at once however many
+        there are; ``before``: go on with those numbered below the ``next`` of the call before.
+        """
+        from belaypin.programs import grouping
+
+        check_count("limit", limit, at_least=1)
+        where = Filter.of(pipeline, entity, stream, status, error)
+        number = _NEWEST if before is None else before
+        return await self._run(grouping.groups(where, number, limit), write=False)
 
     async def failure(self, failure_id: int) -> Failure | None:
         """One item that was put aside, with its payload; None if it is not any more.

@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, TypeVar
 
 from belaypin._sync.records import KeyLike
-from belaypin.fields import check_count
+from belaypin.errors import UsageError
+from belaypin.fields import check_count, describe
 from belaypin.keys import Key
 from belaypin.process import owner_name
 from belaypin.program import Program
@@ -35,16 +36,24 @@ class Audit(ABC):
         return owner_name("").removesuffix("/")
 
     def audit(
-        self, key: KeyLike | None = None, *, limit: int = 100, before: int | None = None
+        self,
+        key: KeyLike | None = None,
+        *,
+        actor: str | None = None,
+        limit: int = 100,
+        before: int | None = None,
     ) -> list[AuditEntry]:
         """What was done to history at a Key and beneath it (None: anywhere), newest first.
 
         Rewinds, forks, replays and the like are noted in the very transaction that does them.
-        ``before``: go on behind the entry of that ``number``.
+        ``actor``: by those with this in their names, such as a machine or "pid-4711", in upper or
+        lower case. ``before``: go on behind the entry of that ``number``.
         """
         from belaypin.programs import audit
 
         check_count("limit", limit, at_least=1)
+        if actor is not None and not isinstance(actor, str):
+            raise UsageError(f"actor must be text, not {describe(actor)}.")
         where = None if key is None else Key.of(key)
-        reading = audit.read(where, _NEWEST if before is None else before, limit)
+        reading = audit.read(where, actor, _NEWEST if before is None else before, limit)
         return self._run(reading, write=False)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         OperationStatus,
         Storage,
         StreamRow,
+        WindowRow,
     )
 
 __all__ = ["Browsing", "Listed"]
@@ -122,6 +123,20 @@ class Browsing(ABC):
             return Listing()
         walk = listing.Leases.of(scope, asked)
         return self._run(walks.page(walk, asked, limit, after), write=False)
+
+    def windows(
+        self, key: KeyLike | None = None, *, limit: int = 100, after: str | None = None
+    ) -> Listing[WindowRow]:
+        """Windows that were begun and are not finished, at a Key and beneath it (None: all).
+
+        Each with its cursor and the lease that it is worked on under, by key and role. Raises
+        CorruptRecord if what is noted of one cannot be read.
+        """
+        from belaypin.programs import opened
+
+        check_count("limit", limit, at_least=1)
+        where = None if key is None else Key.of(key)
+        return self._run(opened.windows(where, limit, after), write=False)
 
     def items(
         self,
@@ -218,8 +233,8 @@ class Browsing(ABC):
     def storage(self, *, pipeline: str | None = None) -> Storage:
         """What the store takes up, kind by kind, or one pipeline of it.
 
-        It visits each row once, but no payload. What could be given back is
-        ``store.gc(dry_run=True)`` and ``store.compact(dry_run=True)``.
+        It visits each row once, but no payload, in parts as ``store.health``. What could be given
+        back is ``store.gc(dry_run=True)`` and ``store.compact(dry_run=True)``.
         """
         from belaypin.programs import storage
 

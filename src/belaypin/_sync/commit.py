@@ -314,6 +314,7 @@ class Commit(Work):
                 self._failures,
                 self._selection.newest_us,
                 self._course.horizon_us,
+                self._course.live_us,
             )
             appended = self._run(pages.commit(self._fence, self._stream, advance))
             self._run(components.save(changes, self._fence.token))

@@ -9,7 +9,7 @@ from typing import Any
 import belaypin
 from belaypin.cli.targets import Target
 
-__all__ = ["FIELDS", "failures_of"]
+__all__ = ["FIELDS", "exact_choice", "failures_of"]
 
 FIELDS = ("pipeline", "entity", "stream", "state", "error")
 """What a filter may ask of a failure."""
@@ -34,6 +34,24 @@ def failures_of(
         if len(page) < _PAGE:
             return
         after = page[-1].failure_id
+
+
+def exact_choice(target: Target) -> tuple[list[str], dict[str, Any]]:
+    """A key or a filter as the arguments of the store's own calls; UsageError if it asks for more."""
+    where, given = target.filter, _narrowed(target)
+    where.check(FIELDS, "Failures")
+    choice: dict[str, Any] = {}
+    for term in where.terms:
+        if term.field == "state" and not term.is_negated and not term.is_prefix:
+            choice["status"] = term.text
+        elif term.field == "error" and term.is_prefix and not term.is_negated:
+            choice["error"] = term.text
+    if len(given) + len(choice) != len(where.terms):
+        raise belaypin.UsageError(
+            f"--by-error takes names from the left, one state and how the error begins, such as "
+            f"'pipeline:shop state:waiting error:ValueError*'; got {str(where)!r}."
+        )
+    return given, choice
 
 
 def _narrowed(target: Target) -> list[str]:

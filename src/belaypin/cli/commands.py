@@ -39,6 +39,9 @@ SECTIONS: dict[str, dict[str, Command]] = {
         "coverage": Command("coverage", "The event time of a stream that is wholly processed."),
         "failures": Command("failures", "The items that were put aside."),
         "leases": Command("listings", "Who is at work, and who was."),
+        "windows": Command(
+            "listings", "Windows that are not finished: their cursors, their workers."
+        ),
         "orphans": Command("listings", "Work that was begun and that nobody is at."),
         "operations": Command("listings", "Operations that run once, with their attempts."),
         "items": Command("listings", "The ids that are committed to a stream."),

@@ -10,11 +10,25 @@ import click
 import belaypin
 from belaypin.cli.call import KEY, Call, on_store, pages
 from belaypin.cli.exits import NOT_SO
+from belaypin.cli.show import Column
 from belaypin.cli.targets import Target, takes_target, walk
 
-__all__ = ["items_command", "leases_command", "operations_command", "orphans_command"]
+__all__ = [
+    "items_command",
+    "leases_command",
+    "operations_command",
+    "orphans_command",
+    "windows_command",
+]
 
 _LEASES = ("key", "role", "state", "host", "pid", "acquired_at", "expires_at", "deaths")
+_WINDOWS: tuple[Column, ...] = (
+    *("key", "role", "start", "end", "cursor", "covered_to", "moved_at"),
+    ("lease", lambda row: None if row.lease is None else row.lease.state),
+    ("since", lambda row: None if row.lease is None else row.lease.acquired_at),
+    ("host", lambda row: None if row.lease is None else row.lease.host),
+    ("pid", lambda row: None if row.lease is None else row.lease.pid),
+)
 _ORPHANS = ("key", "status", "items", "attempts", "lag", "updated_at", "error")
 _OPERATIONS = ("id", "status", "is_abandoned", "attempts", "updated_at", "error")
 _ATTEMPTS = ("number", "outcome", "started_at", "duration", "owner", "error")
@@ -53,6 +67,23 @@ def leases_command(
     """
     found = store.leases(target.filter, limit=limit, after=after)
     call.show.listing(found, _LEASES, empty="Nobody is at work.")
+
+
+@click.command("windows")
+@click.argument("key", type=KEY, required=False)
+@pages
+@on_store("read")
+def windows_command(
+    call: Call,
+    store: belaypin.Store,
+    *,
+    key: belaypin.Key | None,
+    limit: int,
+    after: str | None,
+) -> None:
+    """Windows that were begun and are not finished: their cursors, and who is at them."""
+    found = store.windows(key, limit=limit, after=after)
+    call.show.listing(found, _WINDOWS, empty="No open windows.")
 
 
 @click.command("orphans")

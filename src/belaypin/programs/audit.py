@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from belaypin.keys import Key
-from belaypin.program import Program, Statement
+from belaypin.program import Program, SqlValue, Statement
 from belaypin.programs.scope import Scope
+from belaypin.programs.sieve import pattern
 from belaypin.records.checkpoints import AuditEntry
 from belaypin.times import from_us
 
@@ -34,10 +35,10 @@ def note(actor: str, action: str, key: Key | None, detail: Mapping[str, Any]) ->
     )
 
 
-def read(key: Key | None, before: int, count: int) -> Program[list[AuditEntry]]:
+def read(key: Key | None, actor: str | None, before: int, count: int) -> Program[list[AuditEntry]]:
     """The newest ``count`` acts numbered below ``before``, at the Key and beneath it."""
-    scope = Scope.at(key)
-    rows = yield Statement("audit.list", {**scope.params(), "before": before, "count": count})
+    asked: dict[str, SqlValue] = {"actor": pattern(actor or ""), "before": before, "count": count}
+    rows = yield Statement("audit.list", {**Scope.at(key).params(), **asked})
     return [_entry(*row) for row in rows]
 
 

@@ -72,6 +72,10 @@ class Course(Protocol):
         """The role's open window as the database should have it now."""
 
     @property
+    def live_us(self) -> tuple[int, int] | None:
+        """From when to when there was listening without a break, once ``after`` has said it."""
+
+    @property
     def carried(self) -> Counts:
         """What earlier commits left to be counted by this one."""
 
@@ -147,6 +151,7 @@ class WindowCourse:
 class PageCourse:
     """One page's step through its window."""
 
+    live_us: tuple[int, int] | None = None
     retried: Mapping[int, str] = {}
 
     def __init__(
@@ -238,7 +243,7 @@ class LiveCourse:
         self.at = at
         self.event_us = event_time(at)
         self.settle_us = settle_us
-        self.covered_to_us = connected_us
+        self.unbroken_from_us = self.covered_to_us = connected_us
         self.is_broken = False
         self._batch: BatchCourse | None = None
 
@@ -262,6 +267,7 @@ class BatchCourse:
         self.event_us = live.event_us
         self.late_before_us = live.covered_to_us
         self.carried = Counts()
+        self.live_us: tuple[int, int] | None = None
         self._live = live
         self._covers_to_us = live.covered_to_us
 
@@ -278,6 +284,8 @@ class BatchCourse:
         live = self._live
         since_us = now_us if live.is_broken else live.covered_to_us
         self._covers_to_us = max(since_us, now_us - live.settle_us)
+        unbroken_from_us = now_us if live.is_broken else live.unbroken_from_us
+        self.live_us = (unbroken_from_us, self._covers_to_us)
         return live.stored, (since_us, self._covers_to_us)
 
     def newest_of(self, items: Sequence[Any], entered: Sequence[Any]) -> int | None:
@@ -287,7 +295,8 @@ class BatchCourse:
         return False
 
     def done(self) -> None:
-        self._live.covered_to_us = self._covers_to_us
+        assert self.live_us is not None
+        self._live.unbroken_from_us, self._live.covered_to_us = self.live_us
         self._live.is_broken = False
         self.is_committed = True
 
@@ -298,6 +307,7 @@ class BatchCourse:
 class RetryCourse:
     """A page of items that had failed: it moves neither a cursor nor the covered time."""
 
+    live_us: tuple[int, int] | None = None
     late_before_us = MIN_US  # they were counted, if they were late, when they were met first
     is_last = False
     horizon_us = MIN_US

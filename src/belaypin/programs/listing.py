@@ -28,7 +28,7 @@ from belaypin.revisions import parts
 from belaypin.segments import unpack
 from belaypin.times import MAX_US, MIN_US, from_us, to_us
 
-__all__ = ["LEASE_FIELDS", "Leases", "gaps", "items", "operations"]
+__all__ = ["LEASE_FIELDS", "Leases", "gaps", "items", "lease_row", "operations"]
 
 LEASE_FIELDS = ("pipeline", "entity", "state", "role", "owner", "updated")
 
@@ -68,7 +68,15 @@ class Leases:
         return self._known
 
 
-def _lease(
+def _lease(*columns: Any) -> Found:
+    row, (_, pipeline, entity, *_), now_us = lease_row(*columns), columns, columns[-1]
+    values: dict[str, Any] = {"pipeline": pipeline, "entity": entity, "state": row.state}
+    values |= {"role": row.role, "owner": row.owner}
+    values["updated"] = now_us - to_us(row.renewed_at, "renewed_at")
+    return Found(lambda: row, values)
+
+
+def lease_row(
     key_id: int,
     pipeline: str,
     entity: str,
@@ -82,13 +90,14 @@ def _lease(
     expires_us: int,
     deaths: int,
     now_us: int,
-) -> Found:
+) -> LeaseRow:
+    """A lease, and how it stands now."""
     state: LeaseState = "released"
     if expires_us:
         is_live = Lease(key_id, role, owner, ttl_us, expires_us).is_live(now_us)
         state = "live" if is_live else "expired"
     host, pid = _process(owner)
-    row = LeaseRow(
+    return LeaseRow(
         key=Key(*(part for part in (pipeline, entity, stream) if part)),
         role=role,
         state=state,
@@ -102,9 +111,6 @@ def _lease(
         ttl=timedelta(microseconds=ttl_us),
         deaths=deaths,
     )
-    values: dict[str, Any] = {"pipeline": pipeline, "entity": entity, "state": state}
-    values |= {"role": role, "owner": owner, "updated": now_us - renewed_us}
-    return Found(lambda: row, values)
 
 
 def _process(owner: str) -> tuple[str | None, int | None]:

@@ -137,6 +137,8 @@ class Advance(NamedTuple):
     """No item among the entries has a later event time; None if it is not known."""
     horizon_us: int
     """The replay horizon that the worker declares."""
+    live_us: tuple[int, int] | None = None
+    """From when to when the worker has listened without a break; None: it asks for windows."""
 
 
 def read(stream: Stream) -> Program[StreamRow]:
@@ -224,6 +226,8 @@ def commit(fence: Fence, stream: Stream, advance: Advance) -> Program[ledger.App
             "head_seq": appended.head_seq,
             "progress": progress,
             "horizon_us": _horizon_us(row, advance),
+            "live_from_us": None if advance.live_us is None else advance.live_us[0],
+            "live_to_us": None if advance.live_us is None else advance.live_us[1],
             **advance.counts._asdict(),
         },
     )

@@ -147,7 +147,8 @@ def reopen(act: Act, key: Key, start_us: int, end_us: int) -> Program[list[Rewou
             continue
         yield from _replace(row, before, after)
         progress = msgspec.json.encode(kept).decode()
-        yield Statement("travel.progress", {"key_id": row.key_id, "progress": progress})
+        where = {"key_id": row.key_id, "start_us": start_us, "end_us": end_us}
+        yield Statement("travel.progress", {**where, "progress": progress})
         done.append(_rewound(key, row, row.generation, row.version, row.items, before, after))
     yield from _end(act, key, done)
     return done

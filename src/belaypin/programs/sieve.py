@@ -92,7 +92,7 @@ def sifting(where: Filter, *, is_entities: bool) -> dict[str, SqlValue] | None:
     """The parameters of the sifting statement; None if it would let everything through."""
     word = next((t.text for t in where.terms if t.field is None and not t.is_negated), "")
     begin = _begin(where)
-    found: dict[str, SqlValue] = {"word": _pattern(word), "begin": begin, "begin_chars": len(begin)}
+    found: dict[str, SqlValue] = {"word": pattern(word), "begin": begin, "begin_chars": len(begin)}
     if is_entities:
         return found if word or begin else None
     items, ages, lags = (bounds(where, field) for field in ("items", "updated", "lag"))
@@ -125,7 +125,7 @@ def _excludes_zero(of: Bounds) -> bool:
     return of.least > 0 or of.most < 0
 
 
-def _pattern(word: str) -> str:
+def pattern(word: str) -> str:
     """A LIKE pattern of what contains the word; the escape is an exclamation mark."""
     text = folded(word)
     for special in "!%_":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -117,6 +117,8 @@ class StreamFacts(NamedTuple):
     intervals: int
     head_us: int | None
     covered_us: int | None
+    live_from_us: int | None
+    live_to_us: int | None
 
     def word(self, leases: Sequence[Lease]) -> StatusWord:
         """The word of ``store.status``: that of its entity where a window is open."""
@@ -211,9 +213,11 @@ def _stream_row(
         failures=facts.failures - quarantined,
         quarantined=quarantined,
         gaps=gaps,
-        head=None if facts.head_us is None else from_us(facts.head_us),
+        head=_moment(facts.head_us),
         lag=_length(lag_us),
-        covered_from=None if facts.covered_us is None else from_us(facts.covered_us),
+        covered_from=_moment(facts.covered_us),
+        live_from=_moment(facts.live_from_us),
+        live_to=_moment(facts.live_to_us),
         is_open=bool(facts.is_open),
         processor=facts.processor,
         updated_at=from_us(facts.updated_us),
@@ -239,3 +243,7 @@ def _values(
 
 def _length(us: int | None) -> timedelta | None:
     return None if us is None else timedelta(microseconds=us)
+
+
+def _moment(us: int | None) -> datetime | None:
+    return None if us is None else from_us(us)

@@ -14,7 +14,17 @@ from belaypin.fields import describe
 from belaypin.ids import ItemId
 from belaypin.keys import Key
 
-__all__ = ["Failure", "Status", "dump_item", "id_of", "id_text", "load_item", "print_of"]
+__all__ = [
+    "Failure",
+    "FailureGroup",
+    "FailureGroups",
+    "Status",
+    "dump_item",
+    "id_of",
+    "id_text",
+    "load_item",
+    "print_of",
+]
 
 Status = Literal["waiting", "quarantined"]
 
@@ -45,6 +55,48 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     last_failed_at: datetime
     token: int
     payload: Any = None
+
+
+class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Failures whose errors are of one class.
+
+    ``error`` is how their texts begin, as ``store.failures(error=...)`` takes it; ``example`` the
+    newest of them, cut after 300 characters. Of the ``total``, ``quarantined`` wait for a person.
+    """
+
+    error: str
+    example: str
+    total: int
+    quarantined: int
+    first_failed_at: datetime
+    last_failed_at: datetime
+
+    @property
+    def waiting(self) -> int:
+        """Those that are tried again by themselves."""
+        return self.total - self.quarantined
+
+
+class FailureGroups(msgspec.Struct, frozen=True, kw_only=True):
+    """The failures of a stretch in groups, the largest first.
+
+    ``looked_at``: so many of the store's failures were looked at, the newest ones below ``before``;
+    those that fit are in the groups. ``next``: pass it as ``before`` to go on with older ones; None:
+    there are none. ``trend``: how many failed for the first time in each of 24 stretches up to now.
+
+    >>> FailureGroups().total, FailureGroups().next
+    (0, None)
+    """
+
+    groups: tuple[FailureGroup, ...] = ()
+    trend: tuple[tuple[datetime, int], ...] = ()
+    looked_at: int = 0
+    next: int | None = None
+
+    @property
+    def total(self) -> int:
+        """The failures in all groups."""
+        return sum(group.total for group in self.groups)
 
 
 def id_text(item_id: ItemId) -> str:

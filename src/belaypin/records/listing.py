@@ -25,6 +25,7 @@ __all__ = [
     "Storage",
     "Stored",
     "StreamRow",
+    "WindowRow",
 ]
 
 R = TypeVar("R", bound="Row")
@@ -79,7 +80,10 @@ class StreamRow(Row, frozen=True, kw_only=True):
 
     ``covered_from`` and ``head`` are the two ends of the contiguous part of its coverage, ``gaps``
     the holes behind it; ``lag`` is how far the head lies behind now (None: nothing is covered, or
-    it is complete). ``is_open``: a window of it was begun and is not finished.
+    it is complete). ``is_open``: a window of it was begun and is not finished. ``live_from`` and
+    ``live_to``: the newest stretch of time in which somebody listened to it without a break (None:
+    nobody has, or it was rewound since); what else is covered came by windows, or was listened to
+    before.
     """
 
     key: Key
@@ -96,6 +100,8 @@ class StreamRow(Row, frozen=True, kw_only=True):
     head: datetime | None
     lag: timedelta | None
     covered_from: datetime | None
+    live_from: datetime | None
+    live_to: datetime | None
     is_open: bool
     processor: int
     updated_at: datetime
@@ -121,6 +127,33 @@ class LeaseRow(Row, frozen=True, kw_only=True):
     expires_at: datetime | None
     ttl: timedelta
     deaths: int
+
+
+class WindowRow(Row, frozen=True, kw_only=True):
+    """A window that was begun and is not finished: its next page is fetched from ``cursor``.
+
+    ``covered_to``: what lies before it in the window was covered when it was opened, and is read
+    again for what was late (None: nothing was). ``newest``: the latest event time that the source
+    has returned in it, where items have one. ``moved_at``: the stream's last commit. ``lease`` is
+    that of the window's ``role`` on the entity, whoever has it or had it last; None: nobody has
+    had one here, as in a copy.
+    """
+
+    key: Key
+    role: str
+    start: datetime
+    end: datetime
+    is_head: bool
+    cursor: Any
+    covered_to: datetime | None
+    newest: datetime | None
+    moved_at: datetime
+    lease: LeaseRow | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields, the lease as its own ``as_dict``."""
+        lease = None if self.lease is None else self.lease.as_dict()
+        return {**super().as_dict(), "lease": lease}
 
 
 class ItemRow(Row, frozen=True, kw_only=True):

@@ -18,7 +18,8 @@ from belaypin.web.words import number
 __all__ = ["ACTS", "Act", "Preview"]
 
 LISTED = 20
-COUNTED = 10_000
+STRETCHES = 5
+"""So many stretches of failures are looked at to count what an act is about: 100,000."""
 
 Said = tuple[str, str]
 """What was done, and the address to go on to."""
@@ -33,6 +34,8 @@ class Preview(NamedTuple):
     rows: tuple[str, ...] = ()
     is_possible: bool = True
     is_final: bool = False
+    is_exact: bool = True
+    """Whether ``total`` is all; else there may be more."""
 
 
 class Act(NamedTuple):
@@ -89,10 +92,21 @@ async def _failures(view: View, params: Chosen, verb: str, text: str, *, final: 
         return Preview(text, command, len(rows), rows, bool(rows), final)
     if not any(params.chosen.values()):
         raise UsageError("Choose first: a pipeline, an entity, a stream, a status or an error.")
-    listed = await view.store.failures(**params.chosen, limit=COUNTED)
-    rows = tuple(map(_line, listed[:LISTED]))
+    rows = tuple(map(_line, await view.store.failures(**params.chosen, limit=LISTED)))
+    total, is_exact = await _counted(view, params) if len(rows) == LISTED else (len(rows), True)
     command = view.command(verb, params.asked)
-    return Preview(text, command, len(listed), rows, bool(listed), final)
+    return Preview(text, command, total, rows, bool(rows), final, is_exact)
+
+
+async def _counted(view: View, params: Chosen) -> tuple[int, bool]:
+    """How many failures fit; with False: at least, as there are too many to look at all."""
+    total, before = 0, None
+    for _ in range(STRETCHES):
+        found = await view.store.failure_groups(**params.chosen, before=before)
+        total, before = total + found.total, found.next
+        if before is None:
+            return total, True
+    return max(total, LISTED), False
 
 
 def _line(failure: Failure) -> str:

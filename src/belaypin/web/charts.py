@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from belaypin import Interval
 
-__all__ = ["Bar", "Span", "Sparkline", "Tick", "bar", "sparkline", "ticks"]
+__all__ = ["Bar", "Over", "Span", "Sparkline", "Tick", "bar", "sparkline", "ticks"]
 
 WIDTH = 1000
 _LEAST = 2.0
 """No stretch is drawn narrower: a gap of a second in a year must be seen."""
+
+WORDS = {
+    "covered": "covered",
+    "live": "covered live",
+    "overlap": "overlap, read again",
+    "gap": "gap",
+    "window": "window at work",
+    "head": "head",
+}
+"""What can be in a bar, in the order in which it is drawn, and what it is called."""
 
 Point = tuple[datetime, float | None]
 
@@ -65,10 +75,39 @@ class Bar(NamedTuple):
     """Which part of what can be seen is covered."""
 
 
+class Over(NamedTuple):
+    """What is drawn over the coverage: what was listened to last, and the windows at work."""
+
+    live: Interval | None = None
+    windows: tuple[Interval, ...] = ()
+
+    def parts(self, covered: Sequence[Interval]) -> Iterator[tuple[Interval, str]]:
+        """What of it can be drawn over this coverage, and as what."""
+        if self.live is not None:
+            yield from ((part, "live") for part in _common(self.live, covered))
+        for window in self.windows:
+            yield window, "window"
+            yield from ((part, "overlap") for part in _common(window, covered))
+
+
+NOTHING_OVER = Over()
+
+
+def _common(of: Interval, others: Sequence[Interval]) -> Iterator[Interval]:
+    for other in others:
+        start, end = max(of.start, other.start), min(of.end, other.end)
+        if start < end:
+            yield Interval(start, end)
+
+
 def bar(
-    covered: Iterable[Interval], holes: Iterable[Interval], begin: datetime, end: datetime
+    covered: Sequence[Interval],
+    holes: Iterable[Interval],
+    begin: datetime,
+    end: datetime,
+    over: Over = NOTHING_OVER,
 ) -> Bar:
-    """Draw what is covered and what is missing between two times."""
+    """Draw what is covered and what is missing between two times, and what lies over it."""
     length = (end - begin) / timedelta(seconds=1)
     if length <= 0:
         return Bar((), 0.0)
@@ -80,24 +119,28 @@ def bar(
         x = (first - begin) / timedelta(seconds=1) / length * WIDTH
         width = max((last - first) / timedelta(seconds=1) / length * WIDTH, _LEAST)
         x = min(x, WIDTH - width)
-        text = f"{kind}: {interval.start:%Y-%m-%d %H:%M:%S} to {interval.end:%Y-%m-%d %H:%M:%S}Z"
+        text = f"{WORDS[kind]}: {_written(interval.start)} to {_written(interval.end)}"
         return Span(round(x, 2), round(width, 2), kind, text)
 
-    covered = list(covered)
     drawn = [place(i, "covered") for i in covered] + [place(i, "gap") for i in holes]
+    drawn += [place(part, kind) for part, kind in over.parts(covered)]
     if covered and begin <= covered[0].end < end:
         x = (covered[0].end - begin) / timedelta(seconds=1) / length * WIDTH
-        text = f"head: {covered[0].end:%Y-%m-%d %H:%M:%S}Z"
+        text = f"head: {_written(covered[0].end)}"
         drawn.append(Span(round(min(x, WIDTH - _LEAST), 2), _LEAST, "head", text))
     spans = tuple(span for span in drawn if span is not None)
     total = sum(span.width for span in spans if span.kind == "covered")
     return Bar(_thinned(spans), min(1.0, total / WIDTH))
 
 
+def _written(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}Z"
+
+
 def _thinned(spans: tuple[Span, ...], most: int = 400) -> tuple[Span, ...]:
     """Gaps are drawn last, so that they are seen; what is too many for the eye is left out."""
     found: list[Span] = []
-    for kind in ("covered", "gap", "head"):
+    for kind in WORDS:
         alike = [span for span in spans if span.kind == kind]
         found += sorted(alike, key=lambda span: -span.width)[:most]
     return tuple(found)
@@ -142,5 +185,8 @@ def ticks(begin: datetime, end: datetime, most: int = 6) -> list[Tick]:
     for n in range(int((end.timestamp() - first_s) // step_s) + 1):
         at_s = first_s + n * step_s - begin.timestamp()
         at = begin + timedelta(seconds=at_s)
-        found.append(Tick(round(at_s / length_s * WIDTH, 2), f"{at:{form}}"))
+        is_midday = step_s < 86400 < length_s and f"{at:%H:%M}" != "00:00"
+        found.append(
+            Tick(round(at_s / length_s * WIDTH, 2), f"{at:{'%H:%M' if is_midday else form}}")
+        )
     return found

@@ -12,6 +12,7 @@ from msgspec import Meta
 import belaypin
 from belaypin import BelaypinError, Key, UsageError
 from belaypin.web.page import MAX_LIMIT, Params, View
+from belaypin.web.states import stored
 
 __all__ = ["ENDPOINTS", "Endpoint", "NotThere"]
 
@@ -86,6 +87,14 @@ class Failed(OfKey, frozen=True, kw_only=True):
     after: Row = 0
 
 
+class Grouped(OfKey, frozen=True, kw_only=True):
+    """Failures in groups; ``before``: the ``next`` of the answer before."""
+
+    status: Literal["waiting", "quarantined"] | None = None
+    error: Text | None = None
+    before: Row | None = None
+
+
 class OneFailure(Params, frozen=True, kw_only=True):
     """A failure."""
 
@@ -110,6 +119,13 @@ class Items(OfKey, frozen=True, kw_only=True):
     """A page of the ids in the ledger of a stream."""
 
     contains: Text | None = None
+    limit: Limit = 100
+    after: Text | None = None
+
+
+class Windows(OfKey, frozen=True, kw_only=True):
+    """A page of open windows; with no pipeline: those of the whole store."""
+
     limit: Limit = 100
     after: Text | None = None
 
@@ -142,8 +158,9 @@ class Explain(OfKey, frozen=True, kw_only=True):
 
 
 class Audit(OfKey, frozen=True, kw_only=True):
-    """A page of the audit."""
+    """A page of the audit; ``actor``: a part of who acted."""
 
+    actor: Text | None = None
     limit: Limit = 100
     before: Row | None = None
 
@@ -256,6 +273,12 @@ async def items(view: View, params: Items) -> Any:
     return found.as_dict()
 
 
+async def windows(view: View, params: Windows) -> Any:
+    """Open windows."""
+    key = params.key if params.pipeline else None
+    return (await view.store.windows(key, limit=params.limit, after=params.after)).as_dict()
+
+
 async def operations(view: View, params: Operations) -> Any:
     """Operations."""
     found = await view.store.operations(
@@ -298,6 +321,19 @@ async def failures(view: View, params: Failed) -> Any:
     return {"rows": [_plain(row) for row in rows], "next": more}
 
 
+async def failure_groups(view: View, params: Grouped) -> Any:
+    """Failures by the class of their error."""
+    found = await view.store.failure_groups(
+        params.pipeline,
+        params.entity,
+        params.stream,
+        status=params.status,
+        error=params.error,
+        before=params.before,
+    )
+    return _plain(found)
+
+
 async def failure(view: View, params: OneFailure) -> Any:
     """A failure with its payload."""
     found = await view.store.failure(params.id)
@@ -315,7 +351,7 @@ async def coverage(view: View, params: OfKey) -> Any:
 
 async def checkpoint(view: View, params: OfKey) -> Any:
     """The state and the counts at a Key."""
-    found = await view.store.load(params.key)
+    found = await stored(view.store, params.key)
     if found is None:
         raise NotThere(f"There is no checkpoint at {params.key}.")
     return _plain(found)
@@ -346,7 +382,7 @@ async def explain(view: View, params: Explain) -> Any:
 async def audit(view: View, params: Audit) -> Any:
     """Entries, newest first."""
     key = params.key if params.pipeline else None
-    rows = await view.store.audit(key, limit=params.limit, before=params.before)
+    rows = await view.store.audit(key, actor=params.actor, limit=params.limit, before=params.before)
     more = rows[-1].number if len(rows) == params.limit else None
     return {"rows": [_plain(row) for row in rows], "next": more}
 
@@ -371,12 +407,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("/api/count", "A bounded count", Counted, count, Count),
     Endpoint("/api/storage", "Storage, sampled", OfPipeline, storage, (Sampled, belaypin.Storage)),
     Endpoint("/api/leases", "Leases", Rows, leases, [belaypin.LeaseRow]),
+    Endpoint("/api/windows", "Windows at work", Windows, windows, [belaypin.WindowRow]),
     Endpoint("/api/gaps", "Gaps in coverage", Rows, gaps, [belaypin.GapRow]),
     Endpoint("/api/items", "Ids in the ledger of a stream", Items, items, [belaypin.ItemRow]),
     Endpoint("/api/operations", "Operations", Operations, operations, [belaypin.OperationRow]),
     Endpoint("/api/operation", "One operation", OneOperation, operation, belaypin.Operation),
     Endpoint("/api/plan", "The recovery plan", Planned, plan, belaypin.Plan),
     Endpoint("/api/failures", "Failures", Failed, failures, [belaypin.Failure]),
+    Endpoint(
+        "/api/failure-groups", "Failures by error", Grouped, failure_groups, belaypin.FailureGroups
+    ),
     Endpoint("/api/failure", "One failure", OneFailure, failure, belaypin.Failure),
     Endpoint("/api/coverage", "Coverage of a stream", OfKey, coverage, None),
     Endpoint("/api/checkpoint", "The state at a Key", OfKey, checkpoint, belaypin.Checkpoint),

@@ -80,6 +80,23 @@ WHERE f.failure_id > :after
 ORDER BY f.failure_id
 LIMIT :limit;
 
+-- name: failure.stretch
+-- Of the newest failures below a number: how many are looked at, and down to which.
+SELECT COUNT(*), MIN(failure_id), {now_us} AS now_us
+FROM (SELECT failure_id FROM belaypin_failure WHERE failure_id < :before ORDER BY failure_id DESC LIMIT :scan) AS seen;
+
+-- name: failure.newest
+-- Of a stretch, newest first, only what they are grouped by: texts that are long are cut.
+SELECT f.status, SUBSTR(f.error, 1, 300) AS error, f.first_us, f.last_us
+FROM belaypin_failure AS f
+JOIN belaypin_checkpoint AS c ON c.key_id = f.key_id AND c.generation = f.generation
+WHERE f.failure_id >= :first AND f.failure_id < :before
+  AND (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
+  AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream)
+  AND f.status >= :status AND f.status <= :last_status
+  AND SUBSTR(f.error, 1, :error_chars) = :error
+ORDER BY f.failure_id DESC;
+
 -- name: failure.read
 SELECT f.failure_id, c.pipeline, c.entity, c.stream, f.item_id, f.status, f.attempts, f.next_try_us, f.event_us,
        f.error, f.traceback, f.first_us, f.last_us, f.token, f.payload

@@ -22,7 +22,8 @@ UPDATE belaypin_checkpoint
 SET commits = commits + 1, commit_id = :commit_id, head_seq = :head_seq, progress = :progress,
     items = items + :items, skipped = skipped + :skipped, changed = changed + :changed,
     late = late + :late, stale = stale + :stale, too_late = too_late + :too_late, horizon_us = :horizon_us,
-    updated_us = {now_us}
+    live_from_us = COALESCE(CAST(:live_from_us AS BIGINT), live_from_us),
+    live_to_us = COALESCE(CAST(:live_to_us AS BIGINT), live_to_us), updated_us = {now_us}
 WHERE key_id = :key_id;
 
 -- name: stream.process_again
@@ -31,7 +32,7 @@ WHERE key_id = :key_id;
 UPDATE belaypin_checkpoint
 SET generation = :generation, processor = :processor, progress = '{}', is_open = 0,
     items = 0, skipped = 0, changed = 0, late = 0, stale = 0, failures = 0, too_late = 0, dropped = 0,
-    horizon_us = -62135596800000000, updated_us = {now_us}
+    live_from_us = NULL, live_to_us = NULL, horizon_us = -62135596800000000, updated_us = {now_us}
 WHERE key_id = :key_id;
 
 -- name: stream.turn

@@ -319,7 +319,7 @@ SELECT c.key_id, c.pipeline, c.entity, c.stream, e.key_id AS entity_id, c.items,
        e.error, e.priority, e.quarantined_us, e.failed_us, e.next_try_us, {now_us} AS now_us, c.intervals, c.head_us,
        CASE WHEN c.head_us IS NULL THEN NULL ELSE (
            SELECT MIN(v.start_us) FROM belaypin_coverage AS v
-           WHERE v.key_id = c.key_id AND v.generation = c.generation) END AS covered_us
+           WHERE v.key_id = c.key_id AND v.generation = c.generation) END AS covered_us, c.live_from_us, c.live_to_us
 FROM belaypin_checkpoint AS c
 LEFT JOIN belaypin_checkpoint AS e ON e.pipeline = c.pipeline AND e.entity = c.entity AND e.stream = ''
 WHERE c.key_id IN {ids};
@@ -373,6 +373,26 @@ WHERE l.key_id = c.key_id AND c.stream = ''
   AND (c.pipeline <> :at_pipeline OR c.entity <> :at_entity OR l.role > :at_role)
 ORDER BY c.pipeline, c.entity, l.role
 LIMIT :scan;
+
+-- name: listing.windows
+-- Streams with an open window, each with the row of its entity, which the leases are taken on.
+SELECT c.pipeline, c.entity, c.stream, c.progress, c.updated_us, COALESCE(e.key_id, 0) AS entity_id, {now_us} AS now_us
+FROM belaypin_checkpoint AS c
+LEFT JOIN belaypin_checkpoint AS e ON e.pipeline = c.pipeline AND e.entity = c.entity AND e.stream = ''
+WHERE c.is_open = 1 AND c.stream <> ''
+  AND (c.pipeline, c.entity) >= (:pipeline, :entity) AND (c.pipeline, c.entity) <= (:last_pipeline, :last_entity)
+  AND (c.pipeline <> :pipeline OR c.entity <> :entity OR c.stream >= :stream)
+  AND (c.pipeline <> :last_pipeline OR c.entity <> :last_entity OR c.stream <= :last_stream)
+ORDER BY c.pipeline, c.entity, c.stream || ''
+LIMIT :scan;
+
+-- name: listing.holders
+-- The leases of these entities, released ones too: who works on their windows, or did last.
+SELECT l.key_id, c.pipeline, c.entity, c.stream, l.role, l.owner, l.token, l.ttl_us, l.acquired_us, l.renewed_us,
+       l.expires_us, l.deaths, {now_us} AS now_us
+FROM belaypin_lease AS l
+JOIN belaypin_checkpoint AS c ON c.key_id = l.key_id
+WHERE l.key_id IN {ids};
 
 -- name: listing.segments
 -- A few segments of a stream, oldest first.

@@ -67,7 +67,8 @@ SET generation = :generation, progress = s.progress,
         SELECT h.state FROM belaypin_history AS h
         WHERE h.key_id = s.key_id AND h.version = s.version AND h.schema_version = s.schema_version
           AND h.is_damaged = 0) END,
-    version = belaypin_checkpoint.version + CASE WHEN :is_same = 1 THEN 0 ELSE 1 END, updated_us = {now_us}
+    version = belaypin_checkpoint.version + CASE WHEN :is_same = 1 THEN 0 ELSE 1 END,
+    live_from_us = NULL, live_to_us = NULL, updated_us = {now_us}
 FROM belaypin_savepoint_key AS s
 WHERE belaypin_checkpoint.key_id = :key_id AND s.key_id = :key_id AND s.savepoint_id = :savepoint_id;
 
@@ -78,12 +79,14 @@ SET generation = :generation, progress = '{}', is_open = 0, items = 0, skipped =
     late = 0, stale = 0, too_late = 0, dropped = 0, failures = 0, revision = NULL, content_hash = NULL,
     first_seen_us = NULL, last_seen_us = NULL, completed_us = NULL,
     schema_version = 0, state = NULL, version = version + CASE WHEN :is_same = 1 THEN 0 ELSE 1 END,
-    updated_us = {now_us}
+    live_from_us = NULL, live_to_us = NULL, updated_us = {now_us}
 WHERE key_id = :key_id;
 
 -- name: travel.progress
 UPDATE belaypin_checkpoint
 SET progress = :progress, is_open = CASE WHEN CAST(:progress AS TEXT) = '{}' THEN 0 ELSE 1 END,
+    live_from_us = CASE WHEN live_from_us < :end_us AND live_to_us > :start_us THEN NULL ELSE live_from_us END,
+    live_to_us = CASE WHEN live_from_us < :end_us AND live_to_us > :start_us THEN NULL ELSE live_to_us END,
     commits = commits + 1, updated_us = {now_us}
 WHERE key_id = :key_id;
 

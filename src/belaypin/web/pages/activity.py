@@ -13,11 +13,12 @@ __all__ = ["PAGE"]
 
 
 class Activity(Params, frozen=True, kw_only=True):
-    """``before``: the number of the entry behind which to go on."""
+    """``actor``: a part of who acted. ``before``: the number of the entry behind which to go on."""
 
     pipeline: str | None = None
     entity: str | None = None
     stream: str | None = None
+    actor: str | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)] = LIMIT
     before: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
 
@@ -32,12 +33,12 @@ class Activity(Params, frozen=True, kw_only=True):
 async def build(view: View, params: Activity) -> dict[str, Any]:
     """The entries of one page, newest first."""
     key = params.key
-    rows = await view.store.audit(key, limit=params.limit, before=params.before)
+    rows = await view.store.audit(key, actor=params.actor, limit=params.limit, before=params.before)
     return {
         "rows": rows,
         "key": key,
         "next": rows[-1].number if len(rows) == params.limit else None,
-        "command": view.command("audit", key),
+        "command": view.command("audit", key, actor=params.actor),
     }
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
-from belaypin import Interval, UsageError
-from belaypin.web.charts import Bar, bar, ticks
+from belaypin import CorruptRecord, Interval, StreamRow, UsageError, WindowRow
+from belaypin.web.charts import Bar, Over, bar, ticks
 from belaypin.web.page import MAX_LIMIT, Page, Params, View
 from belaypin.web.words import asked
 
-__all__ = ["PAGE", "Stretch", "command_of", "drawn", "stretch_of"]
+__all__ = ["PAGE", "Stretch", "bars_of", "command_of"]
+
+MOST_WINDOWS = 20
+"""So many open windows are drawn of a stream."""
 
 RANGES = {
     "1h": timedelta(hours=1),
@@ -48,11 +52,19 @@ class Stretch(NamedTuple):
     end: datetime
 
 
+class Windows(NamedTuple):
+    """The open windows of a stream; ``damage``: why they cannot be read."""
+
+    rows: tuple[WindowRow, ...] = ()
+    damage: str | None = None
+
+
 class Drawn(NamedTuple):
-    """A stream with its bar."""
+    """A stream with its bar, and the windows in it."""
 
     row: Any
     bar: Bar
+    windows: Windows
 
 
 async def build(view: View, params: Coverage) -> dict[str, Any]:
@@ -65,14 +77,10 @@ async def build(view: View, params: Coverage) -> dict[str, Any]:
         limit=params.limit,
         after=params.after,
     )
-    covers = await asyncio.gather(*(store.coverage(row.key) for row in listing))
-    stretch = stretch_of(view, params, [i for intervals in covers for i in intervals])
+    stretch, bars = await bars_of(view, params, listing.rows)
     gaps = await store.gap_list(params.q, pipeline=params.pipeline, limit=25)
     return {
-        "drawn": [
-            Drawn(row, drawn(intervals, stretch))
-            for row, intervals in zip(listing, covers, strict=True)
-        ],
+        "drawn": bars,
         "listing": listing,
         "stretch": stretch,
         "ticks": ticks(*stretch),
@@ -83,10 +91,40 @@ async def build(view: View, params: Coverage) -> dict[str, Any]:
     }
 
 
-def drawn(covered: list[Interval], stretch: Stretch) -> Bar:
-    """The bar of what is covered, and of the holes between."""
+async def bars_of(
+    view: View, params: Any, rows: Sequence[StreamRow]
+) -> tuple[Stretch, list[Drawn]]:
+    """The bars of some streams on one scale, and that scale."""
+    covers = await asyncio.gather(*(view.store.coverage(row.key) for row in rows))
+    windows = await asyncio.gather(*(windows_of(view, row) for row in rows))
+    seen = [each for intervals in covers for each in intervals]
+    seen += [Interval(each.start, each.end) for found in windows for each in found.rows]
+    stretch = stretch_of(view, params, seen)
+    drawn = [
+        Drawn(row, drawn_of(row, covered, found, stretch), found)
+        for row, covered, found in zip(rows, covers, windows, strict=True)
+    ]
+    return stretch, drawn
+
+
+async def windows_of(view: View, row: StreamRow) -> Windows:
+    """The open windows of a stream."""
+    if not row.is_open:
+        return Windows()
+    try:
+        return Windows((await view.store.windows(row.key, limit=MOST_WINDOWS)).rows)
+    except CorruptRecord as error:
+        return Windows(damage=str(error))
+
+
+def drawn_of(row: StreamRow, covered: list[Interval], found: Windows, stretch: Stretch) -> Bar:
+    """The bar of what is covered, of the holes between, and of what lies over it."""
     holes = [Interval(before.end, behind.start) for before, behind in pairwise(covered)]
-    return bar(covered, holes, *stretch)
+    live = None
+    if row.live_from is not None and row.live_to is not None and row.live_from < row.live_to:
+        live = Interval(row.live_from, row.live_to)
+    over = Over(live, tuple(Interval(each.start, each.end) for each in found.rows))
+    return bar(covered, holes, *stretch, over)
 
 
 def stretch_of(view: View, params: Any, seen: list[Interval]) -> Stretch:

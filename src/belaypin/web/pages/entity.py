@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -11,7 +10,8 @@ from msgspec import Meta
 from belaypin import CorruptRecord, Key, UsageError
 from belaypin.web.charts import ticks
 from belaypin.web.page import Page, Params, View
-from belaypin.web.pages.coverage import Drawn, command_of, drawn, stretch_of
+from belaypin.web.pages.coverage import bars_of, command_of
+from belaypin.web.states import stored
 
 __all__ = ["PAGE"]
 
@@ -50,17 +50,14 @@ async def build(view: View, params: Entity) -> dict[str, Any]:
         pipeline=entity.pipeline, entity=entity.entity, limit=MOST_STREAMS
     )
     streams = [row for row in listing if not params.stream or row.key == key]
-    covers = await asyncio.gather(*(store.coverage(row.key) for row in streams))
-    stretch = stretch_of(view, params, [i for intervals in covers for i in intervals])
+    stretch, bars = await bars_of(view, params, streams)
     gaps = await store.gap_list(_filter(key), limit=20)
     return {
         "key": key,
         "entity": entity,
         "status": status,
-        "streams": [
-            Drawn(row, drawn(intervals, stretch))
-            for row, intervals in zip(streams, covers, strict=True)
-        ],
+        "streams": bars,
+        "windows": [window for one in bars for window in one.windows.rows],
         "more": listing.next is not None,
         "stretch": stretch,
         "ticks": ticks(*stretch),
@@ -81,7 +78,7 @@ async def _state(view: View, params: Entity, key: Key) -> dict[str, Any]:
     checkpoint, damage, differences = None, None, None
     versions = await store.history(key, limit=VERSIONS)
     try:
-        checkpoint = await store.load(key)
+        checkpoint = await stored(store, key)
         if params.old is not None:
             differences = await store.diff(key, params.old, params.new)
     except CorruptRecord as error:

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from belaypin import Key
 from belaypin.web.page import LIMIT, MAX_LIMIT, Page, Params, View
+from belaypin.web.states import stored
 from belaypin.web.words import asked
 
 __all__ = ["PAGE"]
@@ -64,7 +65,7 @@ async def _ids(view: View, params: Items, key: Key) -> dict[str, Any]:
     listing = await view.store.items(
         key, contains=params.contains or None, limit=params.limit, after=params.after
     )
-    checkpoint = await view.store.load(key)
+    checkpoint = await stored(view.store, key)
     return {
         "listing": listing,
         "count": 0 if checkpoint is None else checkpoint.items,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from belaypin import Failure, Health, Status
 from belaypin.web.charts import Sparkline, sparkline
 from belaypin.web.page import Page, Params, View
-from belaypin.web.words import number, percent, size, span
+from belaypin.web.words import age, number, percent, size, span
 
 __all__ = ["PAGE"]
 
@@ -92,7 +93,7 @@ def _progress(view: View, health: Health, samples: tuple[Health, ...], gaps: int
         "nothing is covered" if health.lag is None else half,
         "calm",
         view.url("/coverage", **scope),
-        _trend(samples, lambda h: None if h.lag is None else h.lag.total_seconds()),
+        _trend(samples, lambda h: _seconds(h.lag)),
     )
     yield Tile(
         "Gaps in coverage",
@@ -100,7 +101,7 @@ def _progress(view: View, health: Health, samples: tuple[Health, ...], gaps: int
         "holes that a backfill fills" if gaps else f"{number(health.streams)} streams, no holes",
         "warn" if gaps else "good",
         view.url("/coverage", q="gaps>0", **scope),
-        None,
+        _trend(samples, lambda h: h.gaps),
     )
     yield Tile(
         "Efficiency",
@@ -115,14 +116,7 @@ def _progress(view: View, health: Health, samples: tuple[Health, ...], gaps: int
 def _upkeep(view: View, health: Health, samples: tuple[Health, ...]) -> Iterator[Tile]:
     scope = {"pipeline": health.pipeline}
     ratio = health.compression_ratio
-    yield Tile(
-        "Recovery readiness",
-        span(health.recovery),
-        f"estimated, with {number(health.live_leases)} leases held",
-        "calm",
-        view.url("/recovery", **scope),
-        _trend(samples, lambda h: h.recovery.total_seconds()),
-    )
+    yield _readiness(view, health, samples)
     yield Tile(
         "Orphans",
         number(health.orphans),
@@ -139,6 +133,29 @@ def _upkeep(view: View, health: Health, samples: tuple[Health, ...]) -> Iterator
         view.url("/storage", **scope),
         _trend(samples, lambda h: h.stored_bytes),
     )
+
+
+def _readiness(view: View, health: Health, samples: tuple[Health, ...]) -> Tile:
+    """What the newest drill has measured; the estimate as long as there was none."""
+    url = view.url("/recovery", pipeline=health.pipeline)
+    estimate = f"estimated {span(health.recovery)} with {number(health.live_leases)} leases held"
+    if health.drilled_at is None:
+        name, trend = "Recovery readiness", _trend(samples, lambda h: h.recovery.total_seconds())
+        return Tile(name, "never drilled", estimate, "calm", url, trend)
+    harm = health.drilled_lost + health.drilled_doubled
+    kills = f"{number(health.drilled_kills)} kills {age(health.drilled_at, view.now)}"
+    note = f"p99 of {kills}: " + (
+        f"{number(health.drilled_lost)} lost, {number(health.drilled_doubled)} doubled"
+        if harm
+        else "nothing lost or doubled"
+    )
+    measured = span(health.drilled_recovery)
+    trend = _trend(samples, lambda h: _seconds(h.drilled_recovery))
+    return Tile("Recovery, drilled", measured, note, "bad" if harm else "good", url, trend)
+
+
+def _seconds(length: timedelta | None) -> float | None:
+    return None if length is None else length.total_seconds()
 
 
 def _trend(samples: tuple[Health, ...], of: Callable[[Health], float | None]) -> Sparkline | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,6 +15,7 @@ from belaypin.web.pages.overview import LISTED
 __all__ = ["PAGE"]
 
 SHOWN = 8
+DRILLS = 10
 
 
 class Recovery(Params, frozen=True, kw_only=True):
@@ -35,11 +37,16 @@ class Group(NamedTuple):
 async def build(view: View, params: Recovery) -> dict[str, Any]:
     """The plan, as it was made last."""
     store, pipeline = view.store, params.pipeline
-    sample = await view.sample("plan", pipeline, lambda: store.plan(pipeline, limit=LISTED))
+    sample, drills = await asyncio.gather(
+        view.sample("plan", pipeline, lambda: store.plan(pipeline, limit=LISTED)),
+        store.drills(pipeline, limit=DRILLS),
+    )
     return {
         "sample": sample,
         "groups": [] if sample is None else list(groups(sample.value)),
         "shown": SHOWN,
+        "drills": drills,
+        "drill_command": view.command("drill", "MODULE:PIPELINE", kills=200),
         "job": view.dashboard.jobs.newest("recover"),
         "has_work": view.dashboard.work is not None,
         "command": view.command("plan", pipeline=pipeline),

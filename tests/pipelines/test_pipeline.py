@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import belaypin
-from belaypin.pipeline import Progress, Stop, load
+from belaypin.pipeline import Progress, Stop, load, running
 from belaypin.pipeline.feed import Feed
 from tests.pipelines.conftest import Place
 
@@ -219,12 +220,17 @@ def test_an_entity_that_another_holds_is_tried_again_at_the_end(place: Place) ->
     assert (report.entities_done, report.entities_held, report.exit_code) == (2, 0, 0)
 
 
-def test_an_entity_that_a_live_worker_keeps_is_no_error(sqlite_place: Place) -> None:
-    pipeline = orders(sqlite_place, ("a", "b"))
+def test_entities_that_a_live_worker_keeps_are_no_error(
+    sqlite_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_HELD", 2)  # so many names are kept
+    pipeline = orders(sqlite_place, ("a", "b", "c", "d"))
     pipeline.ttl_s = 0.5
-    with sqlite_place.open() as store, store.lease("shop", "a"):
+    with sqlite_place.open() as store, ExitStack() as held:
+        for entity in ("a", "b", "c"):
+            held.enter_context(store.lease("shop", entity))
         report = pipeline.run(engine="serial")
-    assert (report.entities_done, report.entities_held) == (1, 1)
+    assert (report.entities_done, report.entities_held) == (1, 3)
     assert (report.reason, report.exit_code) == ("complete", 0)
 
 

@@ -130,7 +130,7 @@ def test_it_stops_at_many_random_moments(
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, Any], None],
 ) -> None:
-    sites = 400
+    sites = 120
     stops = stops_of(place, tmp_path, monkeypatch, sites, seed=None)
     while stops.stopped < 30:
         stops.once(within_s=0.4)

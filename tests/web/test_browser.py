@@ -151,7 +151,7 @@ def test_the_menu_opens_on_a_narrow_screen(dashboard: str, browser: Browser) -> 
 
 def test_a_gap_is_filled_by_the_command_that_is_copied(dashboard: str, browser: Browser) -> None:
     browser.look()
-    browser.open(f"{dashboard}/coverage?q=gaps>0")
+    browser.open(f"{dashboard}/coverage?pipeline=stackexchange&q=gaps>0")
     row = browser.one("table.gaps tbody tr")
     command = row.find_element("css selector", "code").text
     assert command.startswith("belaypin backfill stackexchange/user:19/badges --since 20")

@@ -204,8 +204,9 @@ def test_a_look_does_not_disturb_the_reader(browser: Browser) -> None:
             store.save(("shop", "user:1"), {"pages": 3})
         with serving(belaypin.web.app(url, refresh_s=0.2)) as address:
             browser.open(f"{address}/items")
-            box = browser.one("form.filter input[name=q]")
-            box.send_keys("user")
+            # At once: between finding it and typing, the page may look again.
+            browser.run("document.querySelector('form.filter input[name=q]').focus()")
+            browser.driver.switch_to.active_element.send_keys("user")
             time.sleep(0.8)
             assert browser.driver.switch_to.active_element.get_attribute("value") == "user"
 

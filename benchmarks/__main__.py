@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import (
+    dashboard,
     engines,
     fixed,
     growth,
@@ -29,7 +30,7 @@ from tests.services import Services
 
 _SECTIONS = (
     *("tax", "bytes", "skip", "growth", "hash", "saves", "fixed", "recovery", "engines"),
-    *("listing", "new_user"),
+    *("listing", "dashboard", "new_user"),
 )
 _EVERYDAY_ITEMS = 1_000_000
 _FULL_ITEMS = 10_000_000
@@ -60,7 +61,9 @@ def _arguments() -> argparse.Namespace:
         "--full", action="store_true", help="growth to 10,000,000, on each database"
     )
     parser.add_argument("--items", type=int, help="growth to so many items instead")
-    parser.add_argument("--entities", type=int, help="listing of so many entities instead")
+    parser.add_argument(
+        "--entities", type=int, help="listing and dashboard of so many entities instead"
+    )
     parser.add_argument("--pairs", type=int, default=5, help="runs of each loop for a tax")
     parser.add_argument("--sqlite", action="store_true", help="SQLite only")
     parser.add_argument("--folder", default=".", help="where the SQLite files lie for the time")
@@ -82,6 +85,7 @@ def _figures(arguments: argparse.Namespace, servers: list[Server]) -> Iterator[F
         "recovery": _recovery,
         "engines": _engines,
         "listing": _listing,
+        "dashboard": _dashboard,
         "new_user": _new_user,
     }
     for section in arguments.sections or _SECTIONS:
@@ -139,6 +143,12 @@ def _listing(server: Server, arguments: argparse.Namespace) -> Iterator[Figure]:
     full = _FULL_ENTITIES if arguments.full else _EVERYDAY_ENTITIES
     entities = arguments.entities or full
     yield from listing.measure(server, entities, arguments.items or 100 * entities)
+
+
+def _dashboard(server: Server, arguments: argparse.Namespace) -> Iterator[Figure]:
+    full = _FULL_ENTITIES if arguments.full else _EVERYDAY_ENTITIES
+    entities = arguments.entities or full
+    yield from dashboard.measure(server, entities, arguments.items or 100 * entities)
 
 
 def _new_user(server: Server, _: argparse.Namespace) -> Iterator[Figure]:

@@ -23,6 +23,8 @@ _TITLES = {
     "saves": "Loose saves: a writer with eight threads against one commit for each state",
     "fixed": "Fixed costs",
     "engines": "Engines: 20,000 items of 40 entities, 100 a page, by a pipeline",
+    "listing": "Listing: a page of a hundred rows, in every order and with every filter",
+    "dashboard": "Dashboard: pages over HTTP, and a writer beside five open ones",
     "new_user": "A new user: from nothing to a drilled pipeline of their own, typed one after the other",
     "recovery": "Recovery: planning in a store in which one entity in a hundred is open",
 }

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-__all__ = ["Program", "Row", "Rows", "SqlValue", "Statement", "drive"]
+__all__ = ["PAUSE", "Program", "Row", "Rows", "SqlValue", "Statement", "drive"]
 
 T = TypeVar("T")
 
@@ -32,6 +32,13 @@ class Statement(NamedTuple):
 
 
 Program = Generator[Statement, Rows, T]
+
+PAUSE = Statement("read.pause")
+"""Between two parts of a long read: a database whose readers hold up its writers lets them in here.
+
+That is SQLite without WAL. There the program's statements before it and those behind it are of two
+moments; everywhere else they stay of one, and nothing is done.
+"""
 
 
 def drive(program: Program[T], execute: Callable[[Statement], Rows]) -> T:

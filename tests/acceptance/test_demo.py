@@ -469,7 +469,7 @@ def test_a_signal_ends_the_miner_and_the_next_run_goes_on(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
-    repo = make_repository(tmp_path / "repo", history(1500, authors=2))
+    repo = make_repository(tmp_path / "repo", history(600, authors=2))
     process = subprocess.Popen(
         [*DEMO, "--kills", "0", "--page-size", "1"],
         cwd=repo,

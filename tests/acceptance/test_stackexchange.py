@@ -74,11 +74,9 @@ class Dump:
         return found
 
 
-@pytest.fixture(scope="session")
-def dump() -> Dump:
-    if REAL.is_dir():
-        return Dump(REAL, kills=8, page_size=50)
-    return Dump(SAMPLE, kills=8, page_size=5)
+DUMPS = {"whole": Dump(REAL, kills=8, page_size=50), "sample": Dump(SAMPLE, kills=8, page_size=5)}
+if not REAL.is_dir():
+    DUMPS["whole"] = DUMPS["sample"]
 
 
 Ask = Callable[[str], list[tuple[Any, ...]]]
@@ -146,9 +144,22 @@ def run_example(dump: Path, store: Store, *options: str, status: int = 0) -> dic
     return result
 
 
+@pytest.mark.parametrize(
+    ("size", "database"),
+    [
+        ("whole", "sqlite"),
+        ("sample", "postgresql"),
+        pytest.param("whole", "postgresql", marks=pytest.mark.long),
+    ],
+)
 def test_kills_and_late_edits(
-    dump: Dump, store: Store, record_property: Callable[[str, object], None]
+    size: str,
+    database: str,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
 ) -> None:
+    dump = DUMPS[size]
+    store: Store = request.getfixturevalue(database)
     kills = ("--kills", str(dump.kills), "--page-size", str(dump.page_size))
 
     earlier = run_example(dump.folder, store, *kills, "--as-of", AS_OF)

@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import belaypin
@@ -192,7 +192,6 @@ commits = st.lists(
 )
 
 
-@settings(max_examples=70, deadline=None)
 @given(
     commits=commits,
     more=commits,

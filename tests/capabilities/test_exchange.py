@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import belaypin
@@ -177,7 +177,6 @@ def test_an_import_that_was_cut_off_goes_on(exported: list[bytes]) -> None:
             assert not store.verify().findings
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_damaged_export_is_named_and_what_came_before_is_whole(
     exported: list[bytes], data: st.DataObject

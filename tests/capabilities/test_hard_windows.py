@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import belaypin
@@ -239,7 +239,6 @@ RUNS = st.lists(
 )
 
 
-@settings(max_examples=80)
 @given(POSTS, RUNS, st.sampled_from([0, 2, 48, -3]), st.integers(-2, 2), st.integers(1, 3))
 async def test_every_item_once_if_none_is_later_than_the_overlap(
     posts: list[Post], runs: list[Run], worker_skew_h: int, source_skew_h: int, page_size: int

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import belaypin
@@ -519,7 +519,6 @@ async def test_a_long_list_comes_in_pages(site: Site) -> None:
     assert seen == [*map(str, range(7)), "x"]
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=25))
 def test_each_key_is_delivered_once_however_its_attempts_end(plan: list[tuple[int, int]]) -> None:
     """``plan``: keys as they are sent, and how many times the handler fails for each."""

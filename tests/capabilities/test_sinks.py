@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pydantic
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import belaypin
@@ -594,7 +594,6 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60)
 @given(st.lists(JSON, max_size=5))
 def test_what_is_written_reads_back(tmp_path_factory: pytest.TempPathFactory, rows: Any) -> None:
     written = Written(tmp_path_factory.mktemp("rows"))

@@ -192,7 +192,7 @@ def memory() -> Iterator[belaypin.Store]:
         yield store
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(rows=stores)
 def test_the_roll_up_equals_a_recount(memory: belaypin.Store, rows: Rows) -> None:
     for sql in fill(rows):

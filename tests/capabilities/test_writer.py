@@ -573,9 +573,7 @@ STEPS = st.lists(
 @BOTH
 @pytest.mark.parametrize(("colour", "database"), [("sync", "memory")])
 @given(steps=STEPS, items=st.integers(1, 8))
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_against_a_dict(
     weather: Weather, colour: str, database: str, durability: Any, steps: Any, items: int
 ) -> None:

@@ -25,6 +25,16 @@ from tests.conformance.places import LocalPlace
 DATABASES = pytest.mark.parametrize("database", ["file", "postgres"])
 ENTITY = ("shop", "a")
 
+
+@pytest.fixture
+def url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database that belaypin has never seen."""
+    if database == "postgres":
+        bare: str = request.getfixturevalue("postgres_bare_url")
+        return bare
+    return f"sqlite:///{tmp_path}/store.db"
+
+
 WRITES: list[Callable[[Any], Any]] = [
     lambda store: store.save(ENTITY, {"a": 1}),
     lambda store: store.lease(*ENTITY).acquire(),

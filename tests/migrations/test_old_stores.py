@@ -64,7 +64,7 @@ def fill(url: str) -> None:
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "postgres":
-        found: str = request.getfixturevalue("postgres_url")
+        found: str = request.getfixturevalue("postgres_bare_url")
         return found
     return f"sqlite:///{tmp_path}/store.db"
 

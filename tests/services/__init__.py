@@ -15,7 +15,7 @@ Where none works, ServiceMissing says what to do: nothing is ever skipped for wa
 from __future__ import annotations
 
 from tests.services.keeper import Keeper
-from tests.services.postgres import GivenPostgres, Postgres, fresh_database
+from tests.services.postgres import GivenPostgres, Postgres, fresh_database, template_database
 from tests.services.programs import ServiceMissing
 from tests.services.redis_server import GivenRedis, Redis
 from tests.services.session import Server, Services
@@ -30,4 +30,5 @@ __all__ = [
     "ServiceMissing",
     "Services",
     "fresh_database",
+    "template_database",
 ]

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 
-from tests.services.postgres import Postgres, fresh_database
+import belaypin
+from tests.services.postgres import Postgres, fresh_database, template_database
 from tests.services.programs import ServiceMissing
 from tests.services.redis_server import Redis
 from tests.services.session import Server, Services
@@ -17,6 +18,7 @@ from tests.services.session import Server, Services
 # Each fixture with the server it needs (an attribute of Services).
 NEEDS = {
     "postgres_url": "postgres",
+    "postgres_bare_url": "postgres",
     "postgres_durable": "postgres_durable",
     "postgres_lasting": "postgres",
     "redis_url": "redis",
@@ -45,9 +47,32 @@ class DurablePostgres(NamedTuple):
         self.server.kill9()
 
 
+@pytest.fixture(scope="session")
+def postgres_template(pytestconfig: pytest.Config) -> Iterator[str]:
+    """The name of a database with all migrations applied, and nothing else in it."""
+
+    def migrate(url: str) -> None:
+        belaypin.open(url).close()
+
+    with template_database(pytestconfig.stash[_services].postgres.url, migrate) as name:
+        yield name
+
+
 @pytest.fixture
-def postgres_url(pytestconfig: pytest.Config) -> Iterator[str]:
-    """The URL of a fresh, empty PostgreSQL database."""
+def postgres_url(pytestconfig: pytest.Config, postgres_template: str) -> Iterator[str]:
+    """The URL of a fresh PostgreSQL database with all migrations applied.
+
+    That is a copy of a template in some 30 ms, where the migrations would take 300 with the
+    database.
+    """
+    url = pytestconfig.stash[_services].postgres.url
+    with fresh_database(url, postgres_template) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def postgres_bare_url(pytestconfig: pytest.Config) -> Iterator[str]:
+    """The URL of a fresh, empty PostgreSQL database, which belaypin has never seen."""
     with fresh_database(pytestconfig.stash[_services].postgres.url) as url:
         yield url
 

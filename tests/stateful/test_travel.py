@@ -348,7 +348,7 @@ class Machine(RuleBasedStateMachine):
 
 def test_time_travel_is_a_copy() -> None:
     happened.clear()
-    quick = settings(max_examples=40, stateful_step_count=40, deadline=None)
+    quick = settings(stateful_step_count=40)
     run_state_machine_as_test(Machine, settings=quick)
     # The limits were small enough for the test to mean something.
     assert {"compacted", "fenced", "forked", "merged"} <= {*+happened}, happened

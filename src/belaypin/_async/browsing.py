@@ -232,8 +232,8 @@ class AsyncBrowsing(ABC):
     async def storage(self, *, pipeline: str | None = None) -> Storage:
         """What the store takes up, kind by kind, or one pipeline of it.
 
-        It visits each row once, but no payload. What could be given back is
-        ``store.gc(dry_run=True)`` and ``store.compact(dry_run=True)``.
+        It visits each row once, but no payload, in parts as ``store.health``. What could be given
+        back is ``store.gc(dry_run=True)`` and ``store.compact(dry_run=True)``.
         """
         from belaypin.programs import storage
 

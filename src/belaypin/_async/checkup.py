@@ -45,10 +45,11 @@ class AsyncCheckup(ABC):
         return await verify(self, pipeline, entity)
 
     async def health(self, *, pipeline: str | None = None) -> Health:
-        """How the store stands: lag, efficiency, orphans, recovery, storage. One short read.
+        """How the store stands: lag, efficiency, orphans, recovery, storage.
 
         With ``pipeline``, of that one only, and without operations, which belong to no pipeline.
-        It visits each row once, but no payload.
+        It visits each row once, but no payload; on SQLite without WAL part by part, so that writers
+        go on meanwhile.
         """
         from belaypin.programs import health
 

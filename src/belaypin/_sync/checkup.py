@@ -46,10 +46,11 @@ class Checkup(ABC):
         return verify(self, pipeline, entity)
 
     def health(self, *, pipeline: str | None = None) -> Health:
-        """How the store stands: lag, efficiency, orphans, recovery, storage. One short read.
+        """How the store stands: lag, efficiency, orphans, recovery, storage.
 
         With ``pipeline``, of that one only, and without operations, which belong to no pipeline.
-        It visits each row once, but no payload.
+        It visits each row once, but no payload; on SQLite without WAL part by part, so that writers
+        go on meanwhile.
         """
         from belaypin.programs import health
 

@@ -47,7 +47,8 @@ class Recovery(Audit):
     def status(self, key: KeyLike) -> Status:
         """How a pipeline, an entity or a stream stands, derived from what is committed.
 
-        One short read. Of a pipeline it visits each of its rows once, but no payload.
+        Of a pipeline it visits each of its rows once, but no payload; on SQLite without WAL part by
+        part, so that writers go on meanwhile.
         """
         from belaypin.programs import status
 

@@ -9,22 +9,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote_from_bytes
 
-from belaypin.backends.base import (
-    READ_ONLY,
-    TRANSACTION_ENDED,
-    WAITS_FOR_ITSELF,
-    Mode,
-    Params,
-    Result,
-)
+from belaypin.backends.base import READ_ONLY, TRANSACTION_ENDED, Mode, Params, Result
+from belaypin.backends.turn import Turn
 from belaypin.catalog import Catalog, Dialect
-from belaypin.clock import monotonic_s
+from belaypin.clock import monotonic_s, sleep_s
 from belaypin.errors import (
     BelaypinError,
     CorruptRecord,
@@ -36,7 +29,7 @@ from belaypin.errors import (
     UsageError,
 )
 from belaypin.forks import ForkGuard
-from belaypin.program import Program, Rows, Statement, drive
+from belaypin.program import PAUSE, Program, Rows, Statement, drive
 
 __all__ = [
     "SqliteBackend",
@@ -55,7 +48,7 @@ DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
 BUSY_TIMEOUT_S = 30.0
 SIDE_BUSY_TIMEOUT_S = 2.0  # the heartbeat tries again anyway, and closing the store waits for it
 _IDLE_CONNECTIONS = 4
-_LOOK_AGAIN_S = 1.0  # should a signal have kept somebody from waking who is next
+_LONGEST_REST_S = 0.05
 _MEMORY = ":memory:"
 _SIZE = ("page_count", "page_size")
 
@@ -70,6 +63,8 @@ class SqliteTransaction:
         self.owner = owner
         """The thread or task whose turn it is; None for one that only reads, and takes no turn."""
         self.is_over = False
+        self._since_s = monotonic_s()
+        self._is_stopped = False
         self._forks = forks
         self._catalog = catalog
 
@@ -104,7 +99,25 @@ class SqliteTransaction:
         if statement.many:
             self.connection.executemany(*self._catalog.bind_many(statement))
             return ()
+        if statement is PAUSE:
+            self._let_writers_in()
         return self.connection.execute(*self._catalog.bind(statement)).fetchall()
+
+    def stop(self) -> None:
+        """From another thread: nobody wants the answer any more, so end at the next pause."""
+        self._is_stopped = True
+
+    def _let_writers_in(self) -> None:
+        """Without WAL nobody can commit while this reads; what writes, or is in memory, goes on."""
+        if self._is_stopped:
+            raise SqlError("Reading was given up half-way, as it was cancelled.")
+        mode = self.connection.execute("PRAGMA journal_mode").fetchone()
+        if self.owner is None and mode != ("wal",):
+            self.connection.execute("COMMIT")
+            # Half of the time is theirs: they look only now and then whether they can go on.
+            sleep_s(min(monotonic_s() - self._since_s, _LONGEST_REST_S))
+            self.connection.execute("BEGIN")
+            self._since_s = monotonic_s()
 
     def _refuse(self) -> NoReturn:
         self._forks.check()
@@ -133,7 +146,7 @@ class SqliteBackend:
         self._connections: set[sqlite3.Connection] = set()
         self._forks = ForkGuard(self._connections.copy)
         self._closed = False
-        self._turn = _Turn(busy_timeout_s)
+        self._turn = Turn(busy_timeout_s)
         self._open: dict[int, SqliteTransaction] = {}
         if self.is_memory:
             self._idle.append(self._connect())
@@ -327,63 +340,6 @@ class _Scope:
         except BaseException:  # if it was a signal's, it came in the middle of that
             self._backend.rollback(self._transaction)
             raise
-
-
-class _Place:
-    """A place in the line of those who want to write."""
-
-    def __init__(self, owner: int) -> None:
-        self.owner = owner
-        self.gate = threading.Lock()
-        self.gate.acquire()
-
-
-class _Turn:
-    """Lets one writer of this process in at a time, in the order in which they came.
-
-    A signal may interrupt a thread anywhere, also where it has just been let in. So nothing is
-    locked: to have the turn is to stand first in line, and who leaves does so by name, in vain if
-    need be.
-    """
-
-    def __init__(self, timeout_s: float) -> None:
-        self._line: deque[_Place] = deque()
-        self._timeout_s = timeout_s
-
-    @property
-    def owner(self) -> int | None:
-        """Whose turn it is."""
-        try:
-            return self._line[0].owner
-        except IndexError:
-            return None
-
-    def refuse(self, owner: int) -> None:
-        """Raise UsageError if it is this owner's turn already."""
-        if self.owner == owner:
-            raise UsageError(WAITS_FOR_ITSELF)
-
-    def take(self, owner: int) -> None:
-        """Wait for the turn. Whatever it raises, the owner has to ``leave``."""
-        place = _Place(owner)
-        self._line.append(place)
-        until_s = monotonic_s() + self._timeout_s
-        while self._line[0] is not place:
-            left_s = until_s - monotonic_s()
-            if left_s <= 0:
-                raise StoreBusy(
-                    f"Another thread or task of this process held a transaction open for "
-                    f"{self._timeout_s:g} s. Keep commit blocks short, then try again."
-                )
-            place.gate.acquire(timeout=min(left_s, _LOOK_AGAIN_S))
-
-    def leave(self, owner: int) -> None:
-        """Give the turn, or the place in line, to whoever is next."""
-        for place in [place for place in self._line.copy() if place.owner == owner]:
-            with suppress(ValueError):
-                self._line.remove(place)
-        with suppress(IndexError, RuntimeError):  # nobody waits, or was woken already
-            self._line[0].gate.release()
 
 
 def has_safe_wal(version: tuple[int, int, int]) -> bool:

@@ -36,7 +36,8 @@ class AsyncSqliteTransaction:
         self._threads = threads
 
     async def run(self, program: Program[T]) -> T:
-        return await in_thread(self._threads, self._transaction.run, program)
+        transaction = self._transaction
+        return await in_thread(self._threads, transaction.run, program, stop=transaction.stop)
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
         return await in_thread(self._threads, self._transaction.execute, sql, params)

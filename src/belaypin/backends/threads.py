@@ -12,8 +12,16 @@ __all__ = ["in_thread"]
 T = TypeVar("T")
 
 
-async def in_thread(threads: ThreadPoolExecutor | None, call: Callable[..., T], *args: Any) -> T:
-    """Make a blocking call in a thread; if we are cancelled, wait for its end all the same."""
+async def in_thread(
+    threads: ThreadPoolExecutor | None,
+    call: Callable[..., T],
+    *args: Any,
+    stop: Callable[[], None] = lambda: None,
+) -> T:
+    """Make a blocking call in a thread; if we are cancelled, wait for its end all the same.
+
+    ``stop`` is called then: it may tell a long call to end early.
+    """
     future = asyncio.get_running_loop().run_in_executor(threads, call, *args)
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
@@ -21,6 +29,7 @@ async def in_thread(threads: ThreadPoolExecutor | None, call: Callable[..., T], 
             await asyncio.wait([future])
         except asyncio.CancelledError as error:
             cancelled = error
+            stop()
     if cancelled is not None:
         future.exception()  # so that it counts as retrieved: the cancellation goes first
         raise cancelled

@@ -41,7 +41,8 @@ def failures_command(
     """The items that were put aside, oldest first: of all, of a KEY, or of a FILTER.
 
     A FILTER may ask for pipeline, entity, stream, state (waiting for another try, or quarantined for
-    a person to look at) and error, such as 'stream:posts error~429'.
+    a person to look at) and error, such as 'stream:posts error~429'. What ~ asks for is looked for in
+    every failure that the rest of the filter leaves.
     """
     if failure_id is not None:
         return _one(call, store, failure_id)

@@ -45,6 +45,10 @@ class Scope(NamedTuple):
         """The part that lies behind ``name``."""
         return Scope((name[0], name[1], name[2] + _NEXT), self.last)
 
+    def up_to(self, pipeline: str, entity: str) -> Scope:
+        """The part up to the end of an entity."""
+        return Scope(self.first, (pipeline, entity, _HIGHEST))
+
     def params(self) -> dict[str, SqlValue]:
         columns = ("pipeline", "entity", "stream")
         first = dict(zip(columns, self.first, strict=True))

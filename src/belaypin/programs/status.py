@@ -1,4 +1,4 @@
-"""Status: a Key's word and counts, rolled up from the rows in one short read."""
+"""Status: a Key's word and counts, rolled up from the rows in short reads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from belaypin.keys import Key
 from belaypin.program import Program, Row, Rows, Statement
+from belaypin.programs.parts import Sums, each_part
 from belaypin.programs.scope import Scope
 from belaypin.records.status import Status, StatusWord, worst
 from belaypin.times import from_us
@@ -15,8 +16,7 @@ __all__ = ["read"]
 
 def read(key: Key) -> Program[Status]:
     """How the Key stands. The statements are of one snapshot if the transaction is."""
-    if key.entity:
-        yield Statement("recovery.begin")  # few rows: look each of them up
+    yield Statement("recovery.begin")  # few rows at a time: look each of them up
     now_us = (yield Statement("clock.now"))[0][0]
     whole = Scope.of(key.pipeline, key.entity or None).params()
     own = yield Statement(
@@ -30,11 +30,7 @@ def read(key: Key) -> Program[Status]:
     else:
         heads = yield Statement("status.head_of_pipeline", {"pipeline": key.pipeline})
     fields |= _lag(heads, now_us)
-    sums = Sums(*(yield Statement("status.rows", whole))[0])
-    finished: Rows = ()
-    if sums.complete or sums.own_complete:
-        finished = yield Statement("status.complete", whole)
-    yield Statement("recovery.begin")  # from here on only what is open is read
+    sums, finished = yield from _summed(Scope.of(key.pipeline, key.entity or None))
     busy = yield Statement("status.busy", whole)
     fields |= _error((yield Statement("status.error", whole)))
     if key.entity and own:
@@ -42,12 +38,27 @@ def read(key: Key) -> Program[Status]:
     if key.stream:
         fields |= _stream(busy, own)
     else:
-        count = finished[0][0] if finished else 0
-        fields |= _rolled_up(key, sums, busy, count, is_stored=bool(own))
+        fields |= _rolled_up(key, sums, busy, finished, is_stored=bool(own))
     return Status(key=key, at=from_us(now_us), **fields)
 
 
-class Sums(NamedTuple):
+def _summed(scope: Scope) -> Program[tuple[_Totals, int]]:
+    """The totals over all rows, and how many entities are complete with nothing open."""
+    totals, finished = Sums(len(_Totals._fields)), 0
+
+    def read(part: Scope) -> Program[None]:
+        nonlocal finished
+        row = (yield Statement("status.rows", part.params()))[0]
+        totals.add(row)
+        found = _Totals(*row)
+        if found.complete or found.own_complete:
+            finished += (yield Statement("status.complete", part.params()))[0][0]
+
+    yield from each_part(scope, read)
+    return _Totals(*totals.row), finished
+
+
+class _Totals(NamedTuple):
     """Over all rows of a pipeline or an entity."""
 
     entities: int
@@ -62,7 +73,7 @@ class Sums(NamedTuple):
 
 
 def _rolled_up(
-    key: Key, sums: Sums, busy: Rows, finished: int, *, is_stored: bool
+    key: Key, sums: _Totals, busy: Rows, finished: int, *, is_stored: bool
 ) -> dict[str, Any]:
     """The words of the entities that are busy, and of those that are not."""
     words: dict[str, int] = {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from belaypin.program import Program, Statement
+from belaypin.program import PAUSE, Program, Statement
+from belaypin.programs.parts import Sums, each_part
 from belaypin.programs.scope import Scope
 from belaypin.records.listing import Storage, Stored
 from belaypin.times import from_us
@@ -10,6 +11,7 @@ from belaypin.times import from_us
 __all__ = ["read"]
 
 _OF_KEYS = {
+    "keys": "storage.keys",
     "ledger": "storage.ledger",
     "coverage": "storage.coverage",
     "failures": "storage.failures",
@@ -24,27 +26,35 @@ _OF_THE_STORE = {
     "dictionaries": "storage.dictionaries",
 }
 
+_PACKED = ("ledger",)
+"""What is kept smaller than it is."""
+
 
 def read(pipeline: str | None) -> Program[Storage]:
     """The figures of one pipeline, or of all with what belongs to none."""
-    scope = Scope.of(pipeline, None).params()
-    keys = yield Statement("storage.keys", scope)
-    *of_keys, now_us = keys[0]
-    kinds = [_stored("keys", *of_keys)]
-    for kind, name in _OF_KEYS.items():
-        rows = yield Statement(name, scope)
-        kinds.append(_stored(kind, *rows[0]))
-    for kind, name in _OF_THE_STORE.items() if pipeline is None else ():
-        rows = yield Statement(name)
-        kinds.append(_stored(kind, *rows[0]))
+    now_us = (yield Statement("clock.now"))[0][0]
+    of_the_store = _OF_THE_STORE if pipeline is None else {}
+    sums = {kind: Sums(3) for kind in (*_OF_KEYS, *of_the_store)}
+
+    def read_part(part: Scope) -> Program[None]:
+        for kind, name in _OF_KEYS.items():
+            sums[kind].add((yield Statement(name, part.params()))[0])
+
+    yield from each_part(Scope.of(pipeline, None), read_part)
+    for kind, name in of_the_store.items():
+        sums[kind].add((yield Statement(name))[0])
+        yield PAUSE
     database = yield Statement("storage.database")
     return Storage(
         at=from_us(now_us),
         pipeline=pipeline,
-        kinds=tuple(kinds),
+        kinds=tuple(_stored(kind, *total.row) for kind, total in sums.items()),
         database_bytes=database[0][0],
     )
 
 
-def _stored(kind: str, rows: int, stored_bytes: int, raw_bytes: int | None) -> Stored:
-    return Stored(kind=kind, rows=rows, bytes=stored_bytes, raw_bytes=raw_bytes)
+def _stored(kind: str, rows: int, stored_bytes: int, raw_bytes: int) -> Stored:
+    is_packed = kind in _PACKED
+    return Stored(
+        kind=kind, rows=rows, bytes=stored_bytes, raw_bytes=raw_bytes if is_packed else None
+    )

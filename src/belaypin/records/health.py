@@ -13,7 +13,7 @@ __all__ = ["Health"]
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a store (or one pipeline of it) stood at one moment.
+    """How a store (or one pipeline of it) stood.
 
     ``lag`` is how far the head of the stream that is furthest behind (``lag_key``) lies behind the
     database's clock; of all streams, half lag at most ``lag_p50``, and so on. None: nothing is

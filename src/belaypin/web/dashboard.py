@@ -32,7 +32,7 @@ from belaypin.web.access import Access, Refusal
 from belaypin.web.guard import HEADERS, Guard
 from belaypin.web.jobs import Jobs
 from belaypin.web.page import Page, Params, View, read_params
-from belaypin.web.render import FOLDER, environment
+from belaypin.web.render import FOLDER, compile_templates, environment
 from belaypin.web.scrape import Scrapes
 from belaypin.web.source import Samples, Source
 from belaypin.web.words import redacted
@@ -184,6 +184,7 @@ def starlette_app(dashboard: Dashboard) -> Starlette:
         exception_handlers={HTTPException: dashboard.http_error, Exception: dashboard.broken},
     )
     app.state.dashboard = dashboard
+    compile_templates()
     return app
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from belaypin.keys import Key
 from belaypin.web import words
 
-__all__ = ["FOLDER", "environment"]
+__all__ = ["FOLDER", "compile_templates", "environment"]
 
 FOLDER = Path(__file__).parent
 
@@ -68,6 +68,13 @@ def environment() -> jinja2.Environment:
     found.filters["compact"] = _compact
     found.globals.update(glyphs=GLYPHS, states=STATES)
     return found
+
+
+def compile_templates() -> None:
+    """Make the templates ready, so that no reader waits for it."""
+    templates = environment()
+    for name in templates.list_templates():
+        templates.get_template(name)
 
 
 def _shown(value: Any) -> Any:

@@ -83,7 +83,7 @@ class Samples:
     looks. One at a time is read.
     """
 
-    def __init__(self, every_s: float = 5.0, patience_s: float = 0.2) -> None:
+    def __init__(self, every_s: float = 5.0, patience_s: float = 0.1) -> None:
         self._every_s = every_s
         self._patience_s = patience_s
         self._samples: dict[Any, Sample] = {}

@@ -27,8 +27,8 @@ WITH moment AS (
     UNION
     SELECT e.key_id
     FROM belaypin_lease AS l
-    JOIN belaypin_checkpoint AS e ON e.key_id = l.key_id
-    WHERE l.expires_us <> 0 AND (e.pipeline, e.entity) >= (:pipeline, :entity)
+    CROSS JOIN belaypin_checkpoint AS e
+    WHERE l.expires_us <> 0 AND e.key_id = l.key_id AND (e.pipeline, e.entity) >= (:pipeline, :entity)
       AND (e.pipeline, e.entity) <= (:last_pipeline, :last_entity)
     UNION
     SELECT key_id

@@ -3,7 +3,7 @@
 
 -- name: storage.keys
 -- Every key, with its state if it has one.
-SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(c.state)), 0) AS BIGINT), NULL, {now_us} AS now_us
+SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(c.state)), 0) AS BIGINT), 0
 FROM belaypin_checkpoint AS c
 WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
   AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream);
@@ -17,49 +17,49 @@ WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
 
 -- name: storage.coverage
 -- An interval is two numbers of eight bytes.
-SELECT COUNT(*), CAST(COALESCE(SUM(16), 0) AS BIGINT), NULL
+SELECT COUNT(*), CAST(COALESCE(SUM(16), 0) AS BIGINT), 0
 FROM belaypin_checkpoint AS c
 JOIN belaypin_coverage AS r ON r.key_id = c.key_id
 WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
   AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream);
 
 -- name: storage.failures
-SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.payload)), 0) AS BIGINT), NULL
+SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.payload)), 0) AS BIGINT), 0
 FROM belaypin_checkpoint AS c
 JOIN belaypin_failure AS r ON r.key_id = c.key_id
 WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
   AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream);
 
 -- name: storage.history
-SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.state)), 0) AS BIGINT), NULL
+SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.state)), 0) AS BIGINT), 0
 FROM belaypin_checkpoint AS c
 JOIN belaypin_history AS r ON r.key_id = c.key_id
 WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
   AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream);
 
 -- name: storage.originals
-SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.state)), 0) AS BIGINT), NULL
+SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.state)), 0) AS BIGINT), 0
 FROM belaypin_checkpoint AS c
 JOIN belaypin_original AS r ON r.key_id = c.key_id
 WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
   AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream);
 
 -- name: storage.operations
-SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.result)), 0) AS BIGINT), NULL
+SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.result)), 0) AS BIGINT), 0
 FROM belaypin_operation AS r;
 
 -- name: storage.messages
-SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.payload)), 0) AS BIGINT), NULL
+SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.payload)), 0) AS BIGINT), 0
 FROM belaypin_outbox AS r;
 
 -- name: storage.audit
-SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.detail)), 0) AS BIGINT), NULL
+SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.detail)), 0) AS BIGINT), 0
 FROM belaypin_audit AS r;
 
 -- name: storage.samples
-SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.figures)), 0) AS BIGINT), NULL
+SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.figures)), 0) AS BIGINT), 0
 FROM belaypin_health AS r;
 
 -- name: storage.dictionaries
-SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.payload)), 0) AS BIGINT), NULL
+SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(r.payload)), 0) AS BIGINT), 0
 FROM belaypin_dictionary AS r;

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 import belaypin
 import belaypin.web
 from belaypin.testing import FakeClock
+from belaypin.web.acts import ACTS
 from tests.web.browser import Browser
 from tests.web.conftest import scratch, serving
 
@@ -175,6 +177,11 @@ def test_garbage_is_collected(acting: Acting) -> None:
     acting.browser.until("location.pathname === '/storage'")
     acting.browser.until("/ended.*: 1 rows/.test(document.body.textContent)")
     assert acting.store.gc(dry_run=True).rows == 0
+
+
+def test_every_act_is_tried() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [act.name for act in ACTS if f"'/do/{act.name}'" not in source] == []
 
 
 def test_a_dashboard_that_only_reads_says_how_to_act(dashboard: str, browser: Browser) -> None:

@@ -19,7 +19,8 @@ __all__ = ["ACTS", "Act", "Preview"]
 
 LISTED = 20
 STRETCHES = 5
-"""So many stretches of failures are looked at to count what an act is about: 100,000."""
+COUNTED = 20_000
+"""So many stretches of so many failures are looked at to count what an act is about."""
 
 Said = tuple[str, str]
 """What was done, and the address to go on to."""
@@ -102,7 +103,7 @@ async def _counted(view: View, params: Chosen) -> tuple[int, bool]:
     """How many failures fit; with False: at least, as there are too many to look at all."""
     total, before = 0, None
     for _ in range(STRETCHES):
-        found = await view.store.failure_groups(**params.chosen, before=before)
+        found = await view.store.failure_groups(**params.chosen, limit=COUNTED, before=before)
         total, before = total + found.total, found.next
         if before is None:
             return total, True

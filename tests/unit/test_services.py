@@ -28,10 +28,15 @@ def _tables(url: str) -> list[str]:
 
 
 @pytest.mark.parametrize("run", [1, 2])
-def test_a_database_is_fresh(postgres_url: str, run: int) -> None:
-    assert _tables(postgres_url) == []
+def test_a_database_is_fresh(postgres_bare_url: str, postgres_url: str, run: int) -> None:
+    assert _tables(postgres_bare_url) == []
     with psycopg.connect(postgres_url) as connection:
-        connection.execute("CREATE TABLE left_behind (run int)")
+        assert connection.execute("SELECT count(*) FROM belaypin_migration").fetchone() != (0,)
+        assert connection.execute("SELECT count(*) FROM belaypin_checkpoint").fetchone() == (0,)
+    assert "left_behind" not in _tables(postgres_url)
+    for url in (postgres_bare_url, postgres_url):
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE TABLE left_behind (run int)")
 
 
 @pytest.mark.parametrize("how", ["kill9", "stop_immediate"])

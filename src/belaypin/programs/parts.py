@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from belaypin.program import PAUSE, Program, Row, Statement
 from belaypin.programs.scope import Scope
 
-__all__ = ["PART_KEYS", "Sums", "each_part"]
+__all__ = ["PART_KEYS", "Sums", "each_part", "one_pipeline"]
 
 PART_KEYS = 1_000
 """So many keys does a part have, and those that its last entity has beyond; some milliseconds' work."""
@@ -16,19 +16,27 @@ PART_KEYS = 1_000
 def each_part(scope: Scope, read: Callable[[Scope], Program[None]]) -> Program[None]:
     """Read one part of ``scope`` after the other, with a pause in between.
 
-    No entity is in two parts. Where readers hold up writers, each part is of one moment, but not all
-    of them together: see ``PAUSE``.
+    No entity is in two parts, and no part in two pipelines. Where readers hold up writers, each part
+    is of one moment, but not all of them together: see ``PAUSE``.
     """
     yield Statement("recovery.begin")  # a part is little of what there is: look each row up
-    is_last = False
-    while not is_last:
-        cut = yield Statement("parts.cut", {**scope.params(), "keys": PART_KEYS - 1})
-        is_last = not cut
-        part = scope if is_last else scope.up_to(*cut[0])
+    here = yield from one_pipeline(scope)
+    while here is not None:
+        cut = yield Statement("parts.cut", {**here.params(), "keys": PART_KEYS - 1})
+        part = here.up_to(cut[0][0]) if cut else here
         yield from read(part)
-        if not is_last:
-            scope = scope.beyond(part.last)
+        here = here.beyond(part.last) if cut else (yield from one_pipeline(scope.behind(here)))
+        if here is not None:
             yield PAUSE
+
+
+def one_pipeline(scope: Scope) -> Program[Scope | None]:
+    """What of ``scope`` lies in its first pipeline; None if there is none."""
+    if scope.first[0] == scope.last[0]:
+        return scope
+    at = {"pipeline": scope.first[0], "last_pipeline": scope.last[0]}
+    found = (yield Statement("parts.pipeline", at))[0][0]
+    return None if found is None else scope.within(found)
 
 
 class Sums:

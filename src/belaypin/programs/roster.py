@@ -9,8 +9,9 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from belaypin.filters import Filter
-from belaypin.program import Program, SqlValue, Statement
+from belaypin.program import Program, Rows, SqlValue, Statement
 from belaypin.programs import sieve
+from belaypin.programs.parts import one_pipeline
 from belaypin.programs.scope import Scope
 from belaypin.programs.standing import EntityFacts, Lease, StreamFacts, of_entity, of_stream
 from belaypin.programs.walks import (
@@ -124,26 +125,36 @@ class _Roster(ABC):
     def by_keys(self, after: Place | None, count: int) -> Program[Stretch]:
         """The next candidates in the order of their keys."""
         scope = self._scope if after is None else self._beyond(after)
-        if self._sifting is not None:
-            return (yield from self._sift(scope, self._sifting, count))
-        rows = yield Statement(self.texts.by_key[self._source], {**scope.params(), "scan": count})
-        found = [Candidate(row[0], tuple(row[1:])) for row in rows]
-        return Stretch(found, len(rows) < count, len(rows))
+        if self._source is not None:
+            name = self.texts.by_key[self._source]
+            rows = yield Statement(name, {**scope.params(), "scan": count})
+            return Stretch(_candidates(rows), len(rows) < count, len(rows))
+        here = yield from one_pipeline(scope)
+        if here is None:
+            return Stretch([], True, 0)
+        look = self._take(here, count) if self._sifting is None else self._sift(here, count)
+        stretch = yield from look
+        behind = scope.behind(here)
+        if not stretch.is_end or behind.first > behind.last:
+            return stretch
+        found = [*stretch.candidates, Candidate(None, behind.first)]
+        return Stretch(found, False, stretch.cost + 1)
+
+    def _take(self, here: Scope, count: int) -> Program[Stretch]:
+        rows = yield Statement(self.texts.by_key[None], {**here.params(), "scan": count})
+        return Stretch(_candidates(rows), len(rows) < count, len(rows))
 
     def _beyond(self, place: Place) -> Scope:
         return self._scope.beyond((place[0], place[1], place[2]))
 
-    def _sift(self, scope: Scope, sifting: dict[str, SqlValue], count: int) -> Program[Stretch]:
+    def _sift(self, here: Scope, count: int) -> Program[Stretch]:
         """Look through a window of rows for what the filter may pick."""
-        at = scope.params()
         now_us = (yield Statement("clock.now"))[0][0]
-        ends = yield Statement("listing.window_end", {**at, "beyond": _WINDOW - 1})
-        end = (ends[0][0], ends[0][1], ends[0][2]) if ends else scope.last
-        window = Scope(scope.first, end).params()
-        rows = yield Statement(
-            self.texts.sifted, {**window, **sifting, "now_us": now_us, "scan": count}
-        )
-        found = [Candidate(row[0], tuple(row[1:])) for row in rows]
+        ends = yield Statement("listing.window_end", {**here.params(), "beyond": _WINDOW - 1})
+        end = (ends[0][0], ends[0][1], ends[0][2]) if ends else here.last
+        given = {**(self._sifting or {}), "now_us": now_us, "scan": count}
+        rows = yield Statement(self.texts.sifted, {**Scope(here.first, end).params(), **given})
+        found = _candidates(rows)
         if len(rows) == count:
             return Stretch(found, False, max(count, _WINDOW_COST))
         if ends:
@@ -176,6 +187,10 @@ class _Roster(ABC):
     @abstractmethod
     def learn(self, candidates: Sequence[Candidate]) -> Program[dict[int, Found]]:
         """What is known of these candidates, by their keys' numbers."""
+
+
+def _candidates(rows: Rows) -> list[Candidate]:
+    return [Candidate(row[0], tuple(row[1:])) for row in rows]
 
 
 def listed(roster: _Roster, where: Filter, limit: int, after: str | None) -> Program[Listing[Any]]:

@@ -45,9 +45,18 @@ class Scope(NamedTuple):
         """The part that lies behind ``name``."""
         return Scope((name[0], name[1], name[2] + _NEXT), self.last)
 
-    def up_to(self, pipeline: str, entity: str) -> Scope:
-        """The part up to the end of an entity."""
-        return Scope(self.first, (pipeline, entity, _HIGHEST))
+    def up_to(self, entity: str) -> Scope:
+        """The part up to the end of an entity of the first pipeline."""
+        return Scope(self.first, (self.first[0], entity, _HIGHEST))
+
+    def within(self, pipeline: str) -> Scope:
+        """The part that lies in a pipeline."""
+        whole = Scope.of(pipeline, None)
+        return Scope(max(self.first, whole.first), min(self.last, whole.last))
+
+    def behind(self, part: Scope) -> Scope:
+        """What lies behind the pipeline of ``part``: perhaps nothing."""
+        return Scope((part.first[0] + _NEXT, "", ""), self.last)
 
     def params(self) -> dict[str, SqlValue]:
         columns = ("pipeline", "entity", "stream")

@@ -17,8 +17,10 @@ WHERE to_regclass('belaypin_migration') IS NOT NULL;
 
 -- name: recovery.begin
 -- What is open is little of what there is: look each row up. Left to itself the planner would read whole
--- tables for it, and compile the query for longer than it runs. It holds until the transaction ends.
+-- tables for it, and compile the query, or start workers for it, for longer than it runs. It holds until
+-- the transaction ends.
 SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true),
+       set_config('max_parallel_workers_per_gather', '0', true),
        set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
 
 -- name: failure.among

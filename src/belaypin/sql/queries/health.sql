@@ -10,15 +10,15 @@ SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN stream <> '' THEN 1 ELSE 0 END), 0)
        CAST(COALESCE(SUM(failures), 0) AS BIGINT), COUNT(failed_us), COUNT(quarantined_us),
        CAST(COALESCE(SUM(CASE WHEN intervals > 1 THEN intervals - 1 ELSE 0 END), 0) AS BIGINT)
 FROM belaypin_checkpoint
-WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream);
+WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+  AND (entity, stream) <= (:last_entity, :last_stream);
 
 -- name: health.heads
 -- Complete streams have no lag. The sums keep both databases from going by the order of heads.
 SELECT head_us
 FROM belaypin_checkpoint
-WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+  AND (entity, stream) <= (:last_entity, :last_stream)
   AND head_us + 0 IS NOT NULL AND completed_us + 0 IS NULL;
 
 -- name: health.ledger
@@ -26,8 +26,8 @@ SELECT COUNT(*), CAST(COALESCE(SUM(s.raw_bytes), 0) AS BIGINT),
        CAST(COALESCE(SUM(LENGTH(s.payload)), 0) AS BIGINT)
 FROM belaypin_checkpoint AS c
 JOIN belaypin_segment AS s ON s.key_id = c.key_id
-WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
-  AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream);
+WHERE c.pipeline = :pipeline AND (c.entity, c.stream) >= (:entity, :stream)
+  AND (c.entity, c.stream) <= (:last_entity, :last_stream);
 
 -- name: health.leases
 -- Held leases, and for how long at most the work that they stand for would be set back if all
@@ -54,8 +54,8 @@ FROM lasting;
 SELECT COUNT(*)
 FROM belaypin_checkpoint AS c
 JOIN belaypin_failure AS f ON f.key_id = c.key_id AND f.generation = c.generation
-WHERE (c.pipeline, c.entity, c.stream) >= (:pipeline, :entity, :stream)
-  AND (c.pipeline, c.entity, c.stream) <= (:last_pipeline, :last_entity, :last_stream)
+WHERE c.pipeline = :pipeline AND (c.entity, c.stream) >= (:entity, :stream)
+  AND (c.entity, c.stream) <= (:last_entity, :last_stream)
   AND c.failures > 0 AND f.status = 'quarantined';
 
 -- name: health.windows
@@ -68,8 +68,8 @@ SELECT COUNT(*),
            WHERE e.pipeline = c.pipeline AND e.entity = c.entity AND e.stream = ''
              AND l.expires_us > {now_us}) THEN 0 ELSE 1 END), 0) AS BIGINT)
 FROM belaypin_checkpoint AS c
-WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+  AND (entity, stream) <= (:last_entity, :last_stream)
   AND is_open = 1;
 
 -- name: health.operations

@@ -15,10 +15,11 @@ FROM names
 WHERE pipeline IS NOT NULL;
 
 -- name: listing.entities_by_key
+-- A range within one pipeline: see parts.sql.
 SELECT key_id, pipeline, entity, stream
 FROM belaypin_checkpoint
-WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+  AND (entity, stream) <= (:last_entity, :last_stream)
   AND entity <> '' AND stream = ''
 ORDER BY pipeline, entity, stream
 LIMIT :scan;
@@ -26,8 +27,8 @@ LIMIT :scan;
 -- name: listing.streams_by_key
 SELECT key_id, pipeline, entity, stream
 FROM belaypin_checkpoint
-WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+  AND (entity, stream) <= (:last_entity, :last_stream)
   AND stream <> ''
 ORDER BY pipeline, entity, stream
 LIMIT :scan;
@@ -36,8 +37,8 @@ LIMIT :scan;
 -- Where so many rows behind a place end; no row: the range ends before.
 SELECT pipeline, entity, stream
 FROM belaypin_checkpoint
-WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+  AND (entity, stream) <= (:last_entity, :last_stream)
 ORDER BY pipeline, entity, stream
 LIMIT 1 OFFSET :beyond;
 
@@ -45,8 +46,8 @@ LIMIT 1 OFFSET :beyond;
 -- Of the rows up to the window's end, those that the filter may pick.
 SELECT key_id, pipeline, entity, stream
 FROM belaypin_checkpoint
-WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+  AND (entity, stream) <= (:last_entity, :last_stream)
   AND entity <> '' AND stream = ''
   AND (CAST(:begin_chars AS BIGINT) = 0 OR SUBSTR(entity, 1, CAST(:begin_chars AS INTEGER)) = :begin)
   AND (CAST(:word AS TEXT) = '%%' OR LOWER(pipeline) LIKE :word ESCAPE '!' OR LOWER(entity) LIKE :word ESCAPE '!')
@@ -56,8 +57,8 @@ LIMIT :scan;
 -- name: listing.streams_sifted
 SELECT key_id, pipeline, entity, stream
 FROM belaypin_checkpoint
-WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+  AND (entity, stream) <= (:last_entity, :last_stream)
   AND stream <> '' AND (CAST(:name AS TEXT) = '' OR stream = :name)
   AND items >= :least_items AND items <= :most_items
   AND updated_us >= CAST(:now_us AS BIGINT) - :oldest_us AND updated_us <= CAST(:now_us AS BIGINT) - :newest_us

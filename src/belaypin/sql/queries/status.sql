@@ -8,8 +8,8 @@ SELECT COUNT(CASE WHEN stream = '' THEN 1 END), COUNT(CASE WHEN stream <> '' THE
        CAST(COALESCE(SUM(items), 0) AS BIGINT), CAST(COALESCE(SUM(skipped), 0) AS BIGINT),
        CAST(COALESCE(SUM(changed), 0) AS BIGINT), CAST(COALESCE(SUM(late), 0) AS BIGINT)
 FROM belaypin_checkpoint
-WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+  AND (entity, stream) <= (:last_entity, :last_stream)
   AND entity <> '';
 
 -- name: status.busy
@@ -22,24 +22,20 @@ WITH moment AS (
     SELECT e.key_id
     FROM belaypin_checkpoint AS o
     JOIN belaypin_checkpoint AS e ON e.pipeline = o.pipeline AND e.entity = o.entity AND e.stream = ''
-    WHERE o.is_open = 1 AND (o.pipeline, o.entity) >= (:pipeline, :entity)
-      AND (o.pipeline, o.entity) <= (:last_pipeline, :last_entity)
+    WHERE o.is_open = 1 AND o.pipeline = :pipeline AND o.entity >= :entity AND o.entity <= :last_entity
     UNION
     SELECT e.key_id
     FROM belaypin_lease AS l
     CROSS JOIN belaypin_checkpoint AS e
-    WHERE l.expires_us <> 0 AND e.key_id = l.key_id AND (e.pipeline, e.entity) >= (:pipeline, :entity)
-      AND (e.pipeline, e.entity) <= (:last_pipeline, :last_entity)
+    WHERE l.expires_us <> 0 AND e.key_id = l.key_id AND e.pipeline = :pipeline AND e.entity >= :entity AND e.entity <= :last_entity
     UNION
     SELECT key_id
     FROM belaypin_checkpoint
-    WHERE failed_us IS NOT NULL AND (pipeline, entity) >= (:pipeline, :entity)
-      AND (pipeline, entity) <= (:last_pipeline, :last_entity)
+    WHERE failed_us IS NOT NULL AND pipeline = :pipeline AND entity >= :entity AND entity <= :last_entity
     UNION
     SELECT key_id
     FROM belaypin_checkpoint
-    WHERE quarantined_us IS NOT NULL AND (pipeline, entity) >= (:pipeline, :entity)
-      AND (pipeline, entity) <= (:last_pipeline, :last_entity)
+    WHERE quarantined_us IS NOT NULL AND pipeline = :pipeline AND entity >= :entity AND entity <= :last_entity
 ), each_entity AS (
     SELECT e.completed_us, e.quarantined_us, e.failed_us, e.next_try_us, m.now_us,
            (SELECT COUNT(*) FROM belaypin_lease AS l WHERE l.key_id = e.key_id AND l.expires_us <> 0) AS leases,
@@ -84,8 +80,7 @@ ORDER BY word, begun_word;
 WITH begun AS (
     SELECT pipeline, entity
     FROM belaypin_checkpoint
-    WHERE completed_us IS NOT NULL AND (pipeline, entity) >= (:pipeline, :entity)
-      AND (pipeline, entity) <= (:last_pipeline, :last_entity) AND entity <> ''
+    WHERE completed_us IS NOT NULL AND pipeline = :pipeline AND entity >= :entity AND entity <= :last_entity AND entity <> ''
     GROUP BY pipeline, entity
 )
 SELECT COUNT(*)
@@ -113,8 +108,8 @@ WHERE k.pipeline = :pipeline AND k.entity = :entity AND k.stream = :stream;
 SELECT CAST(COALESCE(SUM(intervals - 1), 0) AS BIGINT)
 FROM belaypin_checkpoint
 WHERE intervals > 1
-  AND (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream);
+  AND pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+  AND (entity, stream) <= (:last_entity, :last_stream);
 
 -- name: status.head_of_pipeline
 -- The stream whose head is furthest behind, of those that are not complete.
@@ -130,8 +125,8 @@ LIMIT 1;
 -- The same of few keys, which are found by their names, hence the sum.
 SELECT head_us, pipeline, entity, stream
 FROM belaypin_checkpoint
-WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+  AND (entity, stream) <= (:last_entity, :last_stream)
   AND head_us IS NOT NULL AND completed_us + 0 IS NULL
 ORDER BY head_us, pipeline, entity, stream
 LIMIT 1;
@@ -141,6 +136,6 @@ LIMIT 1;
 SELECT pipeline, entity, error, failed_us, next_try_us
 FROM belaypin_checkpoint
 WHERE failed_us IS NOT NULL AND stream = ''
-  AND (pipeline, entity) >= (:pipeline, :entity) AND (pipeline, entity) <= (:last_pipeline, :last_entity)
+  AND pipeline = :pipeline AND entity >= :entity AND entity <= :last_entity
 ORDER BY failed_us DESC, pipeline, entity
 LIMIT 1;

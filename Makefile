@@ -36,7 +36,8 @@ quick: $(VENV)/.dev $(VENV)/.installed  ## tests only, up to the first failure
 	$(PYTHON) -m pytest -x $(ARGS)
 
 integrations: $(INTEGRATIONS)/.installed  ## the tests against the real engines and frameworks, some hundred packages
-	$(INTEGRATIONS)/bin/python -m pytest tests/integrations -o norecursedirs='.* build dist' $(ARGS)
+	$(INTEGRATIONS)/bin/python -m pytest tests/integrations -o norecursedirs='.* build dist' -o faulthandler_timeout=600 \
+		$(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile) $(ARGS)
 
 fix: $(VENV)/.dev sync  ## what the linter and the formatter can do by themselves
 	$(PYTHON) -m ruff check --fix .

@@ -49,12 +49,12 @@ class TestRay(EngineContract):
             assert head.poll() is None
         finally:
             family = psutil.Process(head.pid).children(recursive=True)
-            head.terminate()
-            head.wait(30)
+            head.kill()  # told to end, it may take its time
             for process in family:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-            psutil.wait_procs(family, timeout=20)
+            head.wait()
+            psutil.wait_procs(family, timeout=60)
             for name in token:
                 del os.environ[name]
 

@@ -46,7 +46,9 @@ def nothing_goes_on() -> Iterator[None]:
     """Whatever the tests start, and that starts, has ended when the last test has."""
     os.environ[MARK] = mark = str(os.getpid())  # from here on: the servers of the tests are there
     yield
-    ours = [process for process in psutil.process_iter() if _mark_of(process) == mark]
+    ours = [
+        each for each in psutil.process_iter() if _mark_of(each) == mark and not _is_tracker(each)
+    ]
     _, alive = psutil.wait_procs(ours, timeout=LAST_S)
     assert not alive, [process.as_dict(["pid", "cmdline"]) for process in alive]
 
@@ -54,9 +56,19 @@ def nothing_goes_on() -> Iterator[None]:
 def _mark_of(process: psutil.Process) -> str | None:
     """As its environment was when it began."""
     try:
-        return process.environ().get(MARK)
+        mark: str | None = process.environ().get(MARK)
     except psutil.Error:
         return None
+    return mark
+
+
+def _is_tracker(process: psutil.Process) -> bool:
+    """Whether it is Python's own beside this process, with which it ends."""
+    try:
+        tracker = any("multiprocessing.resource_tracker" in word for word in process.cmdline())
+        return tracker and process.ppid() == os.getpid()
+    except psutil.Error:
+        return False
 
 
 @pytest.fixture

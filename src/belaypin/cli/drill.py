@@ -64,9 +64,9 @@ def drill_command(call: Call, pipeline: str, *, no_record: bool, **given: Any) -
     # As after Ctrl-C: the processes are ended and the copies are dropped.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _frame: sys.exit(128 + number))
-    options = Options(pipeline=pipeline, store=_store(call, pipeline, **given), **given)
     try:
-        with _progress(call) as watcher:
+        with call.show.alone(), _progress(call) as watcher:
+            options = Options(pipeline=pipeline, store=_store(call, pipeline, **given), **given)
             outcome = drill(options, watcher)
     except CannotDrill as error:
         raise belaypin.UsageError(str(error)) from error

@@ -25,9 +25,7 @@ import belaypin
 HTTP = os.environ.get("CHAT_HTTP", "http://127.0.0.1:8000")
 LIVE = os.environ.get("CHAT_LIVE", "ws://127.0.0.1:8001")
 
-# It is killed for the sport of it, and no message is to blame: isolate_after=None keeps belaypin from
-# putting aside those that were in hand.
-patient = belaypin.Retry(max_attempts=12, backoff="20ms", max_backoff="2s", isolate_after=None)
+patient = belaypin.Retry(max_attempts=12, backoff="20ms", max_backoff="2s")
 chat = belaypin.Pipeline("chat", store="sqlite:///chat.db", retry=patient)
 http = httpx.Client(base_url=HTTP, timeout=5)
 

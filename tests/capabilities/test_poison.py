@@ -135,3 +135,48 @@ def test_an_undisturbed_worker_writes_nothing_down(tmp_path: Path) -> None:
                 poison.other_window(lease)
                 assert lease._fence().deaths == 0
         assert store.execute("SELECT COUNT(*) FROM belaypin_suspect").rows == [(0,)]
+
+
+@pytest.mark.parametrize("per_page", [1, 3])
+def test_who_dies_in_fetch_accuses_no_item(per_page: int) -> None:
+    """Pages in which nothing is new are not written down, and the next fetch may take long.
+
+    What was handed out last is innocent then, however many die while they wait for the source.
+    """
+    clock = FakeClock(poison.START + timedelta(days=1))
+    with belaypin.open("sqlite:///:memory:", clock=clock) as store:
+        store.execute("CREATE TABLE effect (id INTEGER)")
+        assert dying_worker(store, clock, set(), per_page, "inside")
+        for number in range(12):
+            clock.advance(timedelta(minutes=1))
+            dies_in_fetch(store, clock, per_page, 1 + number % 3)
+        clock.advance(timedelta(minutes=1))
+        assert dying_worker(store, clock, set(), per_page, "inside")
+        assert store.failures() == []
+        assert store.execute("SELECT COUNT(*) FROM effect").rows == [(poison.ITEMS,)]
+
+
+def dies_in_fetch(store: belaypin.Store, clock: FakeClock, per_page: int, pages: int) -> None:
+    """One more worker reads some pages again, finds nothing new, and dies in the fetch of the next."""
+    asked = 0
+
+    def fetch(cursor: int | None) -> tuple[list[dict[str, int]], int | None]:
+        nonlocal asked
+        asked += 1
+        if asked > pages:
+            raise Died
+        first = cursor or 0
+        return [{"id": first + n} for n in range(per_page)], first + per_page
+
+    lease = store.lease(*poison.KEY[:2])
+    lease.acquire()
+    assert lease._beat is not None
+    store._heartbeat.remove(lease._beat)
+    try:
+        for window in lease.windows(poison.KEY[2], since=poison.START, overlap="365d"):
+            for page in window.pages(fetch):
+                with page.commit() as tx:
+                    assert tx.fresh(page.items, key="id") == []
+    except Died:
+        return
+    raise AssertionError("it should have died")

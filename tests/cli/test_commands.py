@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from belaypin.cli.commands import COMMANDS
-from tests.cli.shop import HOSTILE_PATH, fork
+from tests.cli.shop import HOSTILE_PATH, answer, fork
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "json"
 ELSEWHERE = {"bench", "demo", "drill", "export", "import", "run", "ui", "upgrade-state"}
@@ -89,7 +89,6 @@ CASES = [
     case("savepoints social"),
     case("outbox"),
     case("outbox mail --quarantined --limit 1"),
-    case("outbox nothing"),
     case("audit"),
     case("audit --actor pid-"),
     case("health --record"),
@@ -144,6 +143,18 @@ def test_its_json_is_as_documented(each: Case, store: str) -> None:
         return
     schema = json.loads((SCHEMAS / f"{each.words[0]}.json").read_text(encoding="utf-8"))
     Draft202012Validator(schema).validate(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    ("words", "is_found"),
+    [("error:ValueError*", True), ("error:Value", False), ("-error:Value*", False)],
+)
+def test_failures_by_how_their_error_begins(words: str, is_found: bool, sqlite_store: str) -> None:
+    rows = answer("failures", "social/user:7", store=sqlite_store)["rows"]
+    where = f"pipeline:social entity:user:7 {words}"
+    found = answer("failures", where, store=sqlite_store)["rows"]
+    assert rows != []
+    assert found == (rows if is_found else [])
 
 
 def test_every_command_is_called() -> None:

@@ -26,12 +26,16 @@ EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 shop = belaypin.Pipeline("shop", retry=belaypin.Retry(backoff="1ms"))
 SCHEMA = belaypin.Schema(1, {0: lambda state: {**state, "version": 1}})
 
+print("imported")
+
 @shop.entities
 def sites():
+    print("these sites")
     return [f"site:{n}" for n in range(int(os.environ.get("SITES", "3")))]
 
 @shop.source("orders", since=EPOCH, until=EPOCH + timedelta(days=1))
 def fetch(site, window, cursor):
+    print(f"fetching {site}")  # nobody who reads JSON is to find it there
     open("begun", "w").close()
     time.sleep(float(os.environ.get("SLEEP", "0")))
     return [{"id": n} for n in range(5)], None
@@ -73,6 +77,16 @@ def test_run_does_all_and_then_nothing(app: Path, empty: str) -> None:
     (app / "belaypin.toml").write_text('pipeline = "app:shop"\n')
     assert "shop: complete" in fork("run", "--engine", "serial", store=empty).stdout
     assert answer("status", "shop", "--check", "gaps=0 failures=0", store=empty)["ok"]
+
+
+@pytest.mark.parametrize("engine", ["serial", "processes:1"])
+def test_what_the_pipeline_prints_is_not_in_the_json(app: Path, engine: str) -> None:
+    belaypin.open("sqlite:///app.db").close()
+    done = call("run", "app:shop", "--engine", engine, "--json", store="sqlite:///app.db")
+    assert json.loads(done.stdout)["items"] == 15
+    assert {"imported", "these sites", "fetching site:0"} <= {*done.stderr.splitlines()}
+    told = call("run", "app:shop", "--engine", "serial", "--no-progress", store="sqlite:///app.db")
+    assert "these sites" in told.stdout
 
 
 def test_items_that_fail_are_an_exit_code(app: Path, empty: str) -> None:

@@ -173,6 +173,15 @@ def test_a_call_that_can_not_work_is_refused(words: tuple[str, ...], said: str) 
     assert said in told
 
 
+def test_a_drill_of_the_demo_leaves_nothing_in_the_git_folder(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".git" / "belaypin-drill-of-long-ago.db").touch()
+    with command("demo", "--store", "sqlite:///nowhere.db", folder=tmp_path) as called:
+        _, told = called.communicate()
+    assert called.returncode == 2, told
+    assert list((tmp_path / ".git").glob("belaypin-drill-*")) == []
+
+
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with command("tests.drill.shop:shop", "--empty", "--kills", "500", "--no-record") as called:

@@ -56,14 +56,17 @@ class Browser:
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
+        self._theme = ""
+        self._size = (0, 0)
 
     def look(self, *, theme: str = "light", size: tuple[int, int] = WIDE) -> None:
-        """What the visitor's system prefers, and how large their window is."""
-        feature = {"name": "prefers-color-scheme", "value": theme}
-        self._cdp("Emulation.setEmulatedMedia", features=[feature])
-        width, height = size
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1}
-        self._cdp("Emulation.setDeviceMetricsOverride", **metrics, mobile=width < 500)
+        """What the visitor's system prefers, and how large their window is; it need not load again."""
+        if theme != self._theme:
+            feature = {"name": "prefers-color-scheme", "value": theme}
+            self._cdp("Emulation.setEmulatedMedia", features=[feature])
+            self._theme = theme
+        if size != self._size:
+            self._resize(*size)
 
     def open(self, url: str) -> None:
         """Go to an address; return once the page is there."""
@@ -115,10 +118,13 @@ class Browser:
         """A PNG of what can be seen, or of the whole page."""
         if whole:
             height = self.run("return document.documentElement.scrollHeight")
-            width = self.run("return innerWidth")
-            metrics = {"width": width, "height": height, "deviceScaleFactor": 1}
-            self._cdp("Emulation.setDeviceMetricsOverride", **metrics, mobile=width < 500)
+            self._resize(self.run("return innerWidth"), height)
         self.driver.save_screenshot(str(path))
+
+    def _resize(self, width: int, height: int) -> None:
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1}
+        self._cdp("Emulation.setDeviceMetricsOverride", **metrics, mobile=width < 500)
+        self._size = (width, height)
 
     def _cdp(self, command: str, **arguments: Any) -> None:
         self.driver.execute_cdp_cmd(command, arguments)

@@ -92,10 +92,9 @@ def empty() -> Iterator[str]:
 def browser(window: Browser) -> Iterator[Browser]:
     """The browser, with nothing in it; no page outlives its server."""
     window.look()
-    window.open("about:blank")
-    window.complaints()
     yield window
     window.open("about:blank")
+    window.complaints()
 
 
 @pytest.fixture(scope="session")

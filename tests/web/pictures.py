@@ -31,6 +31,8 @@ PAGES = {
     "entity": "/entity?pipeline=stackexchange&entity=user:19",
     "state": "/entity?pipeline=stackexchange&entity=user:10&stream=profile",
     "confirm": "/do/replay?error=TimeoutError",
+    "final": "/do/skip?error=KeyError",
+    "break": "/do/break-lease?pipeline=orders&entity=shop:0",
 }
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 import belaypin
 import belaypin.web
 from belaypin.testing import FakeClock
+from belaypin.web import acts
+from belaypin.web.acts import ACTS
 from tests.web.browser import Browser
 from tests.web.conftest import scratch, serving
 
@@ -96,6 +99,19 @@ def test_failures_are_tried_again_by_their_filter(acting: Acting) -> None:
     assert acting.actions().count("replay") == 2
 
 
+def test_many_failures_are_worked_on_beside_the_pages(
+    acting: Acting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acts, "PATIENCE_S", 0)
+    fail(acting.store)
+    acting.open("/do/skip?status=quarantined")
+    acting.click("Give up for good")
+    acting.browser.until("location.pathname === '/failures'")
+    assert "goes on beside the pages" in acting.browser.text()
+    acting.browser.until("/ended.*: 2 items/.test(document.body.textContent)")
+    assert acting.store.failures(status="quarantined") == []
+
+
 def test_one_failure_is_given_up(acting: Acting) -> None:
     fail(acting.store)
     first = acting.store.failures()[0]
@@ -175,6 +191,11 @@ def test_garbage_is_collected(acting: Acting) -> None:
     acting.browser.until("location.pathname === '/storage'")
     acting.browser.until("/ended.*: 1 rows/.test(document.body.textContent)")
     assert acting.store.gc(dry_run=True).rows == 0
+
+
+def test_every_act_is_tried() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [act.name for act in ACTS if f"'/do/{act.name}'" not in source] == []
 
 
 def test_a_dashboard_that_only_reads_says_how_to_act(dashboard: str, browser: Browser) -> None:

@@ -67,7 +67,7 @@ class AsyncFailures(ABC):
         *,
         status: Status | None = None,
         error: str | None = None,
-        limit: int = 20_000,
+        limit: int = 5_000,
         before: int | None = None,
     ) -> FailureGroups:
         """The failures that fit, in groups by the class of their error, the largest first.

@@ -53,6 +53,8 @@ class AsyncIsolation:
                     yield Part([item], False)
                     watch.let_go()
             yield Part([], True)
+            if watch.needs_mark:  # the last item is innocent of what happens in the next fetch
+                await self._mark(watch)
         else:
             if watch.needs_mark:
                 await self._mark(watch)

@@ -68,7 +68,7 @@ class Failures(ABC):
         *,
         status: Status | None = None,
         error: str | None = None,
-        limit: int = 20_000,
+        limit: int = 5_000,
         before: int | None = None,
     ) -> FailureGroups:
         """The failures that fit, in groups by the class of their error, the largest first.

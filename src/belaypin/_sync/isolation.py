@@ -54,6 +54,8 @@ class Isolation:
                     yield Part([item], False)
                     watch.let_go()
             yield Part([], True)
+            if watch.needs_mark:  # the last item is innocent of what happens in the next fetch
+                self._mark(watch)
         else:
             if watch.needs_mark:
                 self._mark(watch)

@@ -4,8 +4,8 @@ Every command ends with one of these exit codes:
 
 0: done, or it is so. 1: it is not so (a check failed, items failed, something was lost), or you
 said no. 2: the call cannot work (usage, no such store, a store of another version). 3: stopped
-early with work left, by SIGTERM or a deadline; nothing is lost, run it again. 4: the store can't
-be reached, or it is busy or full. 130: stopped by Ctrl-C. 141: nobody read the output to its end.
+early with work left, by SIGTERM, a deadline or (a run) Ctrl-C; nothing is lost, run it again. 4: the
+store can't be reached, or it is busy or full. 130: stopped by Ctrl-C. 141: nobody read the output to its end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EXIT_CODES = {
     0: "Done, or it is so.",
     1: "It is not so: a check failed, items failed, something was lost; or you said no.",
     2: "The call cannot work: usage, no such store, a store of another version.",
-    3: "Stopped early by SIGTERM or a deadline, with work left. Nothing is lost: run it again.",
+    3: "Stopped early by SIGTERM, a deadline or (`run`) Ctrl-C. Work is left, nothing is lost: run it again.",
     4: "The store can't be reached, or it is busy or full.",
     130: "Stopped by Ctrl-C.",
     141: "Nobody read the output to its end, as with `| head`.",

@@ -20,12 +20,16 @@ _PAGE = 500
 def failures_of(
     store: belaypin.Store, target: Target, *, after: int = 0
 ) -> Iterator[belaypin.Failure]:
-    """The failures that a key or a filter picks, oldest first, from behind ``after``."""
+    """The failures that a key or a filter picks, oldest first, from behind ``after``.
+
+    The store looks for names, for a state and for how an error begins. What only has a part in it
+    (error~429), or has not, is sifted here: of each failure that is left, in pages of 500.
+    """
     where = target.filter
     where.check(FIELDS, "Failures")
-    given = _narrowed(target)
+    given, narrowed = _narrowed(target), _narrowed_further(target)
     while True:
-        page = store.failures(*given, limit=_PAGE, after=after)
+        page = store.failures(*given, **narrowed, limit=_PAGE, after=after)
         yield from (each for each in page if where.matches(_values(each)))
         if len(page) < _PAGE:
             return
@@ -58,6 +62,13 @@ def _narrowed(target: Target) -> list[str]:
         if term.operator == ":" and not term.is_prefix
     }
     return list(takewhile(bool, (exact.get(name, "") for name in ("pipeline", "entity", "stream"))))
+
+
+def _narrowed_further(target: Target) -> dict[str, Any]:
+    """The same for a state, and for how an error begins."""
+    names = {"state": "status", "error": "error"}
+    terms = (term for term in target.filter.of(*names) if term.operator == ":")
+    return {names[term.field or ""]: term.text for term in terms}
 
 
 def _values(failure: belaypin.Failure) -> dict[str, Any]:

@@ -54,25 +54,36 @@ def drill_command(call: Call, pipeline: str, *, no_record: bool, **given: Any) -
     done; your tables, the ledger and the coverage are compared with those of an undisturbed run,
     by plain drivers. The real store is only read; the result is noted in it, for its health.
 
-    "demo" as MODULE:PIPELINE mines the git repository around this folder.
+    "demo" as MODULE:PIPELINE mines the git repository around this folder. It sorts the history into a
+    file in the .git folder, which is gone when it ends.
     """
     from belaypin.drill import CannotDrill, Options, drill
 
-    if pipeline == "demo":
-        pipeline = _DEMO
+    is_demo = pipeline == "demo"
+    pipeline = _DEMO if is_demo else pipeline
     # As after Ctrl-C: the processes are ended and the copies are dropped.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _frame: sys.exit(128 + number))
-    options = Options(pipeline=pipeline, store=_store(call, pipeline, **given), **given)
     try:
-        with _progress(call) as watcher:
+        with call.show.alone(), _progress(call) as watcher:
+            options = Options(pipeline=pipeline, store=_store(call, pipeline, **given), **given)
             outcome = drill(options, watcher)
     except CannotDrill as error:
         raise belaypin.UsageError(str(error)) from error
+    finally:
+        if is_demo:
+            _clean_up()
     if not no_record:
         _record(call, options, outcome)
     call.show.record(outcome, _text(outcome))
     return 0 if outcome.is_proven else NOT_SO
+
+
+def _clean_up() -> None:
+    """The history that the demo's processes have shared lies in the git folder: no longer."""
+    from belaypin.demo.pipeline import clean_up
+
+    clean_up()
 
 
 def _store(call: Call, reference: str, *, empty: bool, **_: Any) -> str:

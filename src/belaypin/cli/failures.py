@@ -17,6 +17,7 @@ __all__ = ["failures_command"]
 
 _COLUMNS = ("failure_id", "status", "key", "item_id", "attempts", "last_failed_at", "error")
 
+_TOGETHER = 20_000
 _GROUPS = ("error", "total", "quarantined", "first_failed_at", "last_failed_at", "example")
 
 
@@ -40,7 +41,8 @@ def failures_command(
     """The items that were put aside, oldest first: of all, of a KEY, or of a FILTER.
 
     A FILTER may ask for pipeline, entity, stream, state (waiting for another try, or quarantined for
-    a person to look at) and error, such as 'stream:posts error~429'.
+    a person to look at) and error, such as 'stream:posts error~429'. What ~ asks for is looked for in
+    every failure that the rest of the filter leaves.
     """
     if failure_id is not None:
         return _one(call, store, failure_id)
@@ -60,7 +62,7 @@ def _groups(call: Call, store: belaypin.Store, target: Target) -> None:
     groups: dict[str, dict[str, Any]] = {}
     before: int | None = None
     while True:
-        found = store.failure_groups(*given, **choice, before=before)
+        found = store.failure_groups(*given, **choice, limit=_TOGETHER, before=before)
         for each in found.groups:
             row = {name: getattr(each, name) for name in _GROUPS}
             known = groups.setdefault(each.error, {**row, "total": 0, "quarantined": 0})

@@ -63,12 +63,13 @@ def recover_command(
         plan = store.plan(pipeline)
         call.show.record(plan, str(plan))
         return None
-    worker = None if work is None else pipeline_of(call, work)
-    report = store.recover(
-        None if worker is None else worker.work,
-        pipeline=pipeline if worker is None else worker.name,
-        limit=limit,
-    )
+    with call.show.alone():
+        worker = None if work is None else pipeline_of(call, work)
+        report = store.recover(
+            None if worker is None else worker.work,
+            pipeline=pipeline if worker is None else worker.name,
+            limit=limit,
+        )
     call.show.record(report, str(report))
     return 0 if report.ok else NOT_SO
 

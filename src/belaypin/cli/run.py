@@ -68,8 +68,9 @@ def run_command(
     Exit 0: all is done. 1: items or entities failed; they are tried again when they are due. 3: it
     was stopped or the deadline came, and work is left: run it again.
     """
-    pipeline = pipeline_of(call, reference)
-    with _progress(is_quiet=no_progress or call.show.form != "text") as progress:
+    is_quiet = no_progress or call.show.form != "text"
+    with call.show.alone(), _progress(is_quiet=is_quiet) as progress:
+        pipeline = pipeline_of(call, reference)
         report = pipeline.run(
             call.store_url(pipeline.store),
             engine=engine,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -87,6 +89,27 @@ class Show:
         """A list inside the text of a record."""
         if rows:
             _table(rows, columns)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """What others print as long as the block runs goes to the standard error, unless people read.
+
+        A pipeline's functions, their worker processes and what engines log: whoever reads our JSON
+        is to find nothing else there.
+        """
+        if self.form == "text":
+            yield
+            return
+        sys.stdout.flush()
+        number = sys.stdout.fileno()
+        ours = os.dup(number)
+        os.dup2(sys.stderr.fileno(), number)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            os.dup2(ours, number)
+            os.close(ours)
 
     def _json(self, data: Any) -> None:
         self._echo(json.dumps(data, indent=2))

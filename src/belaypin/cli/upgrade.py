@@ -39,18 +39,21 @@ def upgrade_state_command(
     until you say --confirm, once the new code has proven itself. Exit 1 if some failed: they stay as
     they are.
     """
-    target = imported(schema, "belaypin.Schema")
+    with call.show.alone():
+        target = imported(schema, "belaypin.Schema")
+        of = object if kind is None else imported(kind, "type")
     if confirm:
         question = f"Drop the originals of states of {pipeline} up to schema {target.version}?"
         if sure({"dry_run": True, "dropped": None}, "would drop originals", question):
             dropped = store.confirm_states(pipeline, target, stream=stream)
             call.show.record({"dry_run": False, "dropped": dropped}, f"{dropped} originals dropped")
         return None
-    of = object if kind is None else imported(kind, "type")
-    preview = store.upcast_states(pipeline, of, target, stream=stream)
+    with call.show.alone():
+        preview = store.upcast_states(pipeline, of, target, stream=stream)
     question = f"Upgrade {preview.upcast} states to schema version {target.version}?"
     if not sure(preview, str(preview), question):
         return None
-    report = store.upcast_states(pipeline, of, target, stream=stream, dry_run=False)
+    with call.show.alone():
+        report = store.upcast_states(pipeline, of, target, stream=stream, dry_run=False)
     call.show.record(report, str(report))
     return NOT_SO if report.failed else None

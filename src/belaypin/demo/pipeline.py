@@ -18,7 +18,7 @@ from .git import locate
 from .source import Author, Item, Page, Source
 from .survey import survey
 
-__all__ = ["pipeline"]
+__all__ = ["clean_up", "pipeline"]
 
 _PAGE = 25
 _OVERLAP = timedelta(
@@ -98,3 +98,10 @@ def _source() -> Source:
     for left in folder.glob(f"{_PREFIX}{os.getpid()}.*"):
         left.unlink()
     return Source(path)
+
+
+def clean_up() -> None:
+    """Drop the sorted history from the git folder; whoever needs it again makes it again."""
+    found = locate(None)
+    for left in found[1].glob(f"{_PREFIX}*") if found else ():
+        left.unlink(missing_ok=True)

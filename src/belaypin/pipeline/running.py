@@ -31,6 +31,8 @@ _PROGRESS_S = 0.25
 _DEATHS = 25
 """So often in a row may workers die before the run gives up; an item that kills is put aside sooner."""
 _ERRORS = 20
+_HELD = 10_000
+"""So many names of entities that others hold are kept, to try them again; more are only counted."""
 _STORE_AWAY_S = 30.0
 _OURS: dict[str, type[belaypin.BelaypinError]] = {
     error.__name__: error
@@ -65,6 +67,7 @@ class Run:
         self._work: dict[Future[bytes], Batch] = {}
         self._again: deque[Batch] = deque()
         self._held: deque[str] = deque()
+        self._held_beyond = 0
         self._held_since_s: float | None = None
         self._began_s = monotonic_s()
         self._store_ok_s = self._began_s
@@ -82,6 +85,7 @@ class Run:
         self._done = self._failed = 0
         self._errors.clear()
         self._held.clear()
+        self._held_beyond = 0
         self._held_since_s = None
         gave_up_s: float | None = None
         while True:
@@ -96,7 +100,8 @@ class Run:
                 return
             if self._work:
                 finished, _ = wait(self._work, _TICK_S, FIRST_COMPLETED)
-                for future in finished:
+                # Nobody wakes us for what was called off before it began.
+                for future in finished | {each for each in self._work if each.cancelled()}:
                     self._take_back(future, self._work.pop(future))
             self._tell()
 
@@ -111,7 +116,7 @@ class Run:
             engine=engine,
             entities_done=self._done,
             entities_failed=self._failed,
-            entities_held=len(self._held),
+            entities_held=len(self._held) + self._held_beyond,
             remaining=remaining,
             errors=tuple(self._errors),
         )
@@ -193,7 +198,9 @@ class Run:
             self._tally.add(stream, counts)
         if outcome.left:
             self._again.append(tuple(outcome.left))
-        self._held.extend(outcome.held)
+        room = _HELD - len(self._held)
+        self._held.extend(outcome.held[:room])
+        self._held_beyond += len(outcome.held[room:])
         if outcome.fatal is None:
             self._store_ok_s = monotonic_s()
         else:
@@ -289,7 +296,7 @@ class Run:
             failed=sum(s.failed for s in streams),
             entities_done=self._done,
             entities_failed=self._failed,
-            entities_held=len(self._held),
+            entities_held=len(self._held) + self._held_beyond,
             entities_at_work=sum(map(len, list(self._work.values()))),
             remaining=self._remaining(),
             lag_s=max(lags, default=None),

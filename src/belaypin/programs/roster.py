@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -93,7 +94,7 @@ STREAMS = Texts(
 )
 
 
-class _Roster:
+class _Roster(ABC):
     """What both walks share: three orders of a range of keys."""
 
     texts: Texts
@@ -172,8 +173,9 @@ class _Roster:
             found = [candidate for candidate in found if candidate.place <= seen_to]
         return Stretch(found, seen_to is None, looked)
 
+    @abstractmethod
     def learn(self, candidates: Sequence[Candidate]) -> Program[dict[int, Found]]:
-        raise NotImplementedError
+        """What is known of these candidates, by their keys' numbers."""
 
 
 def listed(roster: _Roster, where: Filter, limit: int, after: str | None) -> Program[Listing[Any]]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import threading
+from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Any, Final
 
@@ -73,7 +74,7 @@ _CLEAN_UP: Final = """
 """
 
 
-class StateBackend:
+class StateBackend(ABC):
     """Airflow's state store, for either side; a scope is a task's if it has a ``dag_id``.
 
     The session that Airflow passes is its own database's, and is left alone: what is set here is
@@ -85,9 +86,9 @@ class StateBackend:
         self._opened: tuple[int, Store] | None = None
 
     @staticmethod
+    @abstractmethod
     def store_url() -> str | None:
         """The URL of the store, from the configuration."""
-        raise NotImplementedError
 
     def get(self, scope: Any, key: str, *, session: Any = None) -> str | None:
         if not _is_task(scope):

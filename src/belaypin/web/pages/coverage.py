@@ -81,6 +81,8 @@ async def build(view: View, params: Coverage) -> dict[str, Any]:
     gaps = await store.gap_list(params.q, pipeline=params.pipeline, limit=25)
     return {
         "drawn": bars,
+        "has_live": any(one.row.live_to is not None for one in bars),
+        "has_windows": any(one.row.is_open for one in bars),
         "listing": listing,
         "stretch": stretch,
         "ticks": ticks(*stretch),

@@ -57,6 +57,7 @@ async def build(view: View, params: Entity) -> dict[str, Any]:
         "entity": entity,
         "status": status,
         "streams": bars,
+        "has_live": any(one.row.live_to is not None for one in bars),
         "windows": [window for one in bars for window in one.windows.rows],
         "more": listing.next is not None,
         "stretch": stretch,

@@ -176,6 +176,7 @@
   };
   const LENGTHS = [0.001, 0.01, 0.1, 1, 5, 15, 30, 60, 300, 900, 3600, 14400, 43200, 86400, 172800, 432000, 864000, 2592000, 8640000, 31536000, 315360000, 3153600000];
   const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
+  const STROKES = ["solid", "dashed", "dotted", "dashed"];
   const draw = () => {
     drawn.forEach((plot) => plot.destroy());
     drawn.clear();
@@ -190,10 +191,11 @@
       if (isBars) data[1] = data[1].map((value) => value || null);
       place.replaceChildren();
       const legend = isBars ? 0 : 26;
+      const height = parseFloat(getComputedStyle(place).minHeight) - legend;
       const plot = new uPlot({
         width: place.clientWidth,
-        height: place.clientHeight - legend,
-        legend: { show: !isBars },
+        height,
+        legend: { show: !isBars, markers: { dash: (_, n) => STROKES[(n - 1) % STROKES.length] } },
         cursor: { y: false },
         scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.08 : 1] } },
         axes: [{ ...axis, values: (_, ticks, __, ___, step) => ticks.map((at) => moment(at, step)) }, { ...axis, size: 62, incrs: unit === "s" ? LENGTHS : undefined, values: (_, ticks) => ticks.map((tick) => written(tick, unit)) }],

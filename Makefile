@@ -8,6 +8,7 @@ PINNED := $(PIP) --constraint constraints.txt
 WHEEL = $$(ls build/wheel/*.whl)
 SOURCES := $(shell find src -not -name __pycache__ -not -name '*.pyc')
 INTEGRATIONS := build/integrations
+IN_INTEGRATIONS := $(INTEGRATIONS)/bin/python -m pip install -qq --disable-pip-version-check --no-compile
 # So many pytest processes at once.
 JOBS := 2
 ARGS :=
@@ -36,7 +37,8 @@ quick: $(VENV)/.dev $(VENV)/.installed  ## tests only, up to the first failure
 	$(PYTHON) -m pytest -x $(ARGS)
 
 integrations: $(INTEGRATIONS)/.installed  ## the tests against the real engines and frameworks, some hundred packages
-	$(INTEGRATIONS)/bin/python -m pytest tests/integrations -o norecursedirs='.* build dist' $(ARGS)
+	$(INTEGRATIONS)/bin/python -m pytest tests/integrations -o norecursedirs='.* build dist' -o faulthandler_timeout=600 \
+		$(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile) $(ARGS)
 
 fix: $(VENV)/.dev sync  ## what the linter and the formatter can do by themselves
 	$(PYTHON) -m ruff check --fix .
@@ -90,13 +92,16 @@ $(VENV)/.runtime $(VENV)/.dev: $(VENV)/.builder pyproject.toml | build/wheel/.bu
 	$(PINNED) "$(WHEEL)[$(if $(filter %.dev,$@),dev,postgres)]"
 	touch $@
 
+# The list has all there is to install, for the Python that it was made with: it takes pip minutes to find that
+# out from the packages, and to compile modules that no test imports.
 $(INTEGRATIONS)/.dev: tools/make_venv.sh pyproject.toml constraints-integrations.txt | build/wheel/.built
 	sh tools/make_venv.sh $(INTEGRATIONS)
-	$(INTEGRATIONS)/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints-integrations.txt "$(WHEEL)[dev,integrations]"
+	$(IN_INTEGRATIONS) --no-deps -r constraints-integrations.txt && $(INTEGRATIONS)/bin/python -m pip check \
+		|| $(IN_INTEGRATIONS) --constraint constraints-integrations.txt "$(WHEEL)[dev,integrations]"
 	touch $@
 
 $(INTEGRATIONS)/.installed: $(INTEGRATIONS)/.dev build/wheel/.built
-	$(INTEGRATIONS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --force-reinstall $(WHEEL)
+	$(IN_INTEGRATIONS) --no-deps --force-reinstall $(WHEEL)
 	touch $@
 
 # Never editable: what is tested is what is shipped.

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -88,6 +89,21 @@ def test_constraints_are_names_and_versions() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("#")
     assert [x for x in lines[1:] if not re.fullmatch(r"[\w.-]+==[\w.]+", x)] == []
+
+
+def test_what_integrations_need_is_listed() -> None:
+    """`make integrations` installs the list, and nothing that is not on it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(each for listed in extras.values() for each in listed)]
+    names = {re.split(r"[\[<>=;]", each)[0] for each in wanted} - {"belaypin"}
+    listed = (
+        (ROOT / "constraints-integrations.txt")
+        .read_text(encoding="utf-8")
+        .lower()
+        .replace("_", "-")
+    )
+    assert {name for name in names if not re.search(rf"^{name}==", listed, re.MULTILINE)} == set()
 
 
 # --- size ---------------------------------------------------------------------------------------

@@ -89,7 +89,6 @@ CASES = [
     case("savepoints social"),
     case("outbox"),
     case("outbox mail --quarantined --limit 1"),
-    case("outbox nothing"),
     case("audit"),
     case("audit --actor pid-"),
     case("health --record"),

@@ -7,28 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.state import AssetScope as SdkAssetScope
+from airflow.sdk.state import BaseStoreBackend as SdkBaseStoreBackend
+from airflow.sdk.state import TaskScope as SdkTaskScope
+from airflow.state import AssetScope, BaseStoreBackend, TaskScope
 
 import belaypin
-
-_HOME = tempfile.mkdtemp(prefix="belaypin-airflow-")
-os.environ["AIRFLOW_HOME"] = _HOME  # which importing Airflow writes to
-
-from airflow.sdk.state import AssetScope as SdkAssetScope  # noqa: E402
-from airflow.sdk.state import BaseStoreBackend as SdkBaseStoreBackend  # noqa: E402
-from airflow.sdk.state import TaskScope as SdkTaskScope  # noqa: E402
-from airflow.state import AssetScope, BaseStoreBackend, TaskScope  # noqa: E402
-
-from belaypin.integrations.airflow import (  # noqa: E402
-    BelaypinStateBackend,
-    BelaypinWorkerStateBackend,
-)
+from belaypin.integrations.airflow import BelaypinStateBackend, BelaypinWorkerStateBackend
 
 BIN = Path(sys.executable).parent
 TASK = TaskScope(dag_id="load", run_id="manual__2024-01-01T00:00:00+00:00", task_id="mine")

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-
-os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="belaypin-prefect-")
-os.environ["DO_NOT_TRACK"] = "1"
 
 import pytest
 from prefect import flow, task

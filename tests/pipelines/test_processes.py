@@ -67,7 +67,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Place) -> Note
     return Notes(tmp_path / "notes")
 
 
-def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 200) -> None:
     until = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < until, f"waited in vain for {what}"
@@ -182,7 +182,7 @@ def begun(place: Place, engine: str, grace_s: float = 10) -> subprocess.Popen[st
 
 
 def ended(run: subprocess.Popen[str]) -> dict[str, Any]:
-    printed, errors = run.communicate(timeout=60)
+    printed, errors = run.communicate(timeout=200)
     assert not errors, errors
     report: dict[str, Any] = json.loads(printed)
     return report
@@ -306,7 +306,7 @@ def test_signals_at_random_moments_lose_and_double_nothing(
         for _ in range(chance.choice([1, 1, 2])):  # the second one ends it at once
             run.send_signal(chance.choice([signal.SIGTERM, signal.SIGINT]))
             time.sleep(chance.uniform(0, 0.1))
-        run.communicate(timeout=60)
+        run.communicate(timeout=200)
         # Before it has taken the signals over, and at the second one, they do what they always do.
         assert run.returncode in (0, 1, 3, -signal.SIGTERM, -signal.SIGINT)
         stops += run.returncode != 0

@@ -80,6 +80,28 @@ def dashboard(sqlite_story: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def postgres_dashboard(postgres_story: str) -> Iterator[str]:
+    """The address of a dashboard that only reads, over the story in PostgreSQL."""
+    with serving(belaypin.web.app(postgres_story, refresh_s=60)) as address:
+        yield address
+
+
+@pytest.fixture(params=DATABASES)
+def told(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    """A client of a dashboard that only reads, over the story in each database."""
+    name = "dashboard" if request.param == "sqlite" else "postgres_dashboard"
+    with httpx.Client(base_url=request.getfixturevalue(name), timeout=30) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def empty_dashboard(empty: str) -> Iterator[str]:
+    """The address of a dashboard over a store with nothing in it."""
+    with serving(belaypin.web.app(empty, refresh_s=60)) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
 def empty() -> Iterator[str]:
     """The URL of a store with nothing in it, where it stays so."""
     with scratch() as folder:

@@ -12,6 +12,7 @@ import pytest
 import belaypin
 import belaypin.web
 from belaypin.testing import FakeClock
+from belaypin.web import acts
 from belaypin.web.acts import ACTS
 from tests.web.browser import Browser
 from tests.web.conftest import scratch, serving
@@ -96,6 +97,19 @@ def test_failures_are_tried_again_by_their_filter(acting: Acting) -> None:
     assert all(failure.attempts == 0 for failure in waiting)
     assert len(waiting) == 2
     assert acting.actions().count("replay") == 2
+
+
+def test_many_failures_are_worked_on_beside_the_pages(
+    acting: Acting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acts, "PATIENCE_S", 0)
+    fail(acting.store)
+    acting.open("/do/skip?status=quarantined")
+    acting.click("Give up for good")
+    acting.browser.until("location.pathname === '/failures'")
+    assert "goes on beside the pages" in acting.browser.text()
+    acting.browser.until("/ended.*: 2 items/.test(document.body.textContent)")
+    assert acting.store.failures(status="quarantined") == []
 
 
 def test_one_failure_is_given_up(acting: Acting) -> None:

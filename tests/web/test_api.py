@@ -38,12 +38,6 @@ KNOWN: dict[str, list[Any]] = {
 }
 
 
-@pytest.fixture
-def api(story: str) -> Iterator[httpx.Client]:
-    with client(belaypin.web.app(story)) as found:
-        yield found
-
-
 def _fits(schema: dict[str, Any], value: Any) -> None:
     whole = {**schema, "components": DOCUMENT["components"]}
     jsonschema.validate(value, whole, jsonschema.Draft202012Validator)
@@ -55,8 +49,8 @@ def _answer(path: str, status: int) -> dict[str, Any]:
     return found
 
 
-def test_the_document_is_served_and_whole(api: httpx.Client) -> None:
-    assert api.get("/api/openapi.json").json() == json.loads(json.dumps(DOCUMENT))
+def test_the_document_is_served_and_whole(told: httpx.Client) -> None:
+    assert told.get("/api/openapi.json").json() == json.loads(json.dumps(DOCUMENT))
     schemas = DOCUMENT["components"]["schemas"]
     for name, schema in schemas.items():
         jsonschema.Draft202012Validator.check_schema(schema)
@@ -91,9 +85,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
-def test_each_answer_is_as_described(api: httpx.Client) -> None:
+def test_each_answer_is_as_described(told: httpx.Client) -> None:
     for path in PATHS:
-        response = api.get(path, params=EXAMPLES.get(path, {}))
+        response = told.get(path, params=EXAMPLES.get(path, {}))
         if path == "/api/diff":
             assert response.status_code in (200, 400)  # there may be one version only
         else:

@@ -45,7 +45,7 @@ def windows(key: Key | None, limit: int, after: str | None) -> Program[Listing[W
 
 def _windows(row: tuple[Any, ...], leases: dict[tuple[int, str], LeaseRow]) -> list[WindowRow]:
     """The windows of one stream, by role."""
-    pipeline, entity, stream, progress, updated_us, entity_id, _ = row
+    pipeline, entity, stream, progress, updated_us, entity_id = row
     key = Key(pipeline, entity, stream)
     try:
         opened = _PROGRESS.decode(progress)

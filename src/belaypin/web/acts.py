@@ -22,6 +22,9 @@ STRETCHES = 5
 COUNTED = 20_000
 """So many stretches of so many failures are looked at to count what an act is about."""
 
+PATIENCE_S = 2.0
+"""So long does a page wait for what was asked from it."""
+
 Said = tuple[str, str]
 """What was done, and the address to go on to."""
 
@@ -122,8 +125,10 @@ async def preview_replay(view: View, params: Chosen) -> Preview:
 
 async def replay(view: View, params: Chosen) -> Said:
     """Have failed items tried again."""
-    count = await view.store.replay(**params.call)
-    return f"{number(count)} items will be tried again.", view.url("/failures")
+    store = view.store
+    return await _each(
+        view, "Try failed items again", lambda: store.replay(**params.call), "will be tried again"
+    )
 
 
 async def preview_skip(view: View, params: Chosen) -> Preview:
@@ -134,8 +139,21 @@ async def preview_skip(view: View, params: Chosen) -> Preview:
 
 async def skip(view: View, params: Chosen) -> Said:
     """Give failed items up."""
-    count = await view.store.skip(**params.call)
-    return f"{number(count)} items were given up.", view.url("/failures")
+    store = view.store
+    return await _each(
+        view, "Give failed items up", lambda: store.skip(**params.call), "were given up"
+    )
+
+
+async def _each(view: View, title: str, act: Callable[[], Awaitable[int]], done: str) -> Said:
+    """Act on each item, in a transaction of its own: thousands go on beside the pages."""
+    back, jobs = view.url("/failures"), view.dashboard.jobs
+    if not jobs.start("failures", title, act):
+        return "Items are worked on already: nothing was started. Wait until that has ended.", back
+    job = await jobs.settled("failures", PATIENCE_S)
+    if job.is_running:
+        return "It has begun, and goes on beside the pages. They show what comes of it.", back
+    return job.error or f"{number(job.result)} items {done}.", back
 
 
 async def preview_recover(view: View, params: OfPipeline) -> Preview:

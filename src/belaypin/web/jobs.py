@@ -50,6 +50,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
+        self._newest: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def newest(self, name: str) -> Job | None:
@@ -62,10 +63,15 @@ class Jobs:
         if last is not None and last.is_running:
             return False
         job = self._jobs[name] = Job(name, title)
-        task = asyncio.create_task(job.run(work))
+        task = self._newest[name] = asyncio.create_task(job.run(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True
+
+    async def settled(self, name: str, patience_s: float) -> Job:
+        """The newest of a kind, once it has ended or a reader's patience has."""
+        await asyncio.wait((self._newest[name],), timeout=patience_s)
+        return self._jobs[name]
 
     async def aclose(self) -> None:
         """End what goes on; each step of it is a transaction, so nothing is left half done."""

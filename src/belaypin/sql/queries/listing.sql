@@ -376,16 +376,19 @@ ORDER BY c.pipeline, c.entity, l.role
 LIMIT :scan;
 
 -- name: listing.windows
--- Streams with an open window, each with the row of its entity, which the leases are taken on.
-SELECT c.pipeline, c.entity, c.stream, c.progress, c.updated_us, COALESCE(e.key_id, 0) AS entity_id, {now_us} AS now_us
-FROM belaypin_checkpoint AS c
-LEFT JOIN belaypin_checkpoint AS e ON e.pipeline = c.pipeline AND e.entity = c.entity AND e.stream = ''
-WHERE c.is_open = 1 AND c.stream <> ''
-  AND (c.pipeline, c.entity) >= (:pipeline, :entity) AND (c.pipeline, c.entity) <= (:last_pipeline, :last_entity)
-  AND (c.pipeline <> :pipeline OR c.entity <> :entity OR c.stream >= :stream)
-  AND (c.pipeline <> :last_pipeline OR c.entity <> :last_entity OR c.stream <= :last_stream)
-ORDER BY c.pipeline, c.entity, c.stream || ''
-LIMIT :scan;
+-- Streams with an open window, each with the row of its entity, which the leases are taken on. Only those
+-- that are listed are looked up further.
+SELECT o.pipeline, o.entity, o.stream, o.progress, o.updated_us, COALESCE(e.key_id, 0) AS entity_id
+FROM (SELECT pipeline, entity, stream, progress, updated_us
+      FROM belaypin_checkpoint
+      WHERE is_open = 1 AND stream <> ''
+        AND (pipeline, entity) >= (:pipeline, :entity) AND (pipeline, entity) <= (:last_pipeline, :last_entity)
+        AND (pipeline <> :pipeline OR entity <> :entity OR stream >= :stream)
+        AND (pipeline <> :last_pipeline OR entity <> :last_entity OR stream <= :last_stream)
+      ORDER BY pipeline, entity, stream || ''
+      LIMIT :scan) AS o
+LEFT JOIN belaypin_checkpoint AS e ON e.pipeline = o.pipeline AND e.entity = o.entity AND e.stream = ''
+ORDER BY o.pipeline, o.entity, o.stream;
 
 -- name: listing.holders
 -- The leases of these entities, released ones too: who works on their windows, or did last.

@@ -60,6 +60,7 @@ async def build(view: View, params: Failures) -> dict[str, Any]:
     return {
         "rows": rows,
         "found": found,
+        "job": view.dashboard.jobs.newest("failures"),
         "next": rows[-1].failure_id if len(rows) == params.limit else None,
         "is_filtered": any(params.chosen.values()),
         "command": view.command("failures", params.asked),

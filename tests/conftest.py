@@ -11,8 +11,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import belaypin
+from tests.services.memory import scratch_root
 
 pytest_plugins = ["tests.no_skips", "tests.notes", "tests.services.fixtures"]
+
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(scratch_root()))
 
 # The suite is product code that asserts, and other tests borrow from it: let pytest say what was wrong,
 # whoever imports it first.

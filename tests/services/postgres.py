@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 
 from tests.services.keeper import Keeper
+from tests.services.memory import scratch_root
 from tests.services.programs import Programs
 from tests.services.user import as_user, make_folder
 
@@ -26,7 +27,7 @@ START_S = 60.0  # recovery after a kill reads the log again
 STOP_S = 30.0
 
 # Ordinary tests kill no server and may lose its data with the machine: no fsync.
-FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
+FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_wal_size=256MB")
 ALL = ("listen_addresses=", "max_connections=200", "shared_buffers=128MB", "log_timezone=UTC")
 
 
@@ -46,7 +47,7 @@ class Postgres:
         self._keeper = keeper
         self._settings = ALL if durable else ALL + FAST
         self._process: subprocess.Popen[bytes] | None = None
-        self._folder = make_folder(keeper)
+        self._folder = make_folder(keeper, None if durable else scratch_root())
         self.url = f"postgresql://postgres@/postgres?host={self._folder}"
         self._run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C")
         self.start()

@@ -48,9 +48,9 @@ def reachable(path: Path) -> bool:
     return subprocess.run(["test", "-r", path], check=False, **as_user()).returncode == 0
 
 
-def make_folder(keeper: Keeper) -> Path:
-    """A new private folder of the servers' user; the keeper removes it."""
-    for parent in (tempfile.gettempdir(), "/var/tmp", "/tmp"):
+def make_folder(keeper: Keeper, root: Path | None = None) -> Path:
+    """A new private folder of the servers' user, in ``root`` if it can be; the keeper removes it."""
+    for parent in (root or tempfile.gettempdir(), "/var/tmp", "/tmp"):
         folder = Path(tempfile.mkdtemp(prefix="belaypin-", dir=parent))
         if who := as_user():
             os.chown(folder, who["user"], who["group"])

@@ -13,7 +13,7 @@ IN_INTEGRATIONS := $(INTEGRATIONS)/bin/python -m pip install -qq --disable-pip-v
 JOBS := 2
 ARGS :=
 
-.PHONY: help demo test check quick integrations fix sync bench long build install constraints clean
+.PHONY: help demo test proof check quick integrations fix sync bench long build install constraints clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -23,8 +23,11 @@ help:  ## this list
 demo: $(VENV)/.runtime $(VENV)/.installed  ## mine a git repository, killed again and again; prove that nothing is lost or doubled
 	@$(VENV)/bin/belaypin demo $(ARGS)
 
-test: check $(VENV)/.installed  ## all checks, then all tests against the installed wheel
+test: check $(VENV)/.installed  ## all checks, then the everyday tests against the installed wheel
 	$(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS)) $(ARGS)
+
+proof: $(VENV)/.dev $(VENV)/.installed  ## kills at every line, every order of statements, spoilt code that must be caught
+	$(PYTHON) -m pytest -m "proof and not long" $(if $(filter-out 1,$(JOBS)),-n $(JOBS)) $(ARGS)
 
 check: $(VENV)/.dev  ## lint, format, types, import layers, the sync side is fresh
 	$(PYTHON) -m ruff check .

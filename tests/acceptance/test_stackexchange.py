@@ -147,7 +147,8 @@ def run_example(dump: Path, store: Store, *options: str, status: int = 0) -> dic
 @pytest.mark.parametrize(
     ("size", "database"),
     [
-        ("whole", "sqlite"),
+        pytest.param("whole", "sqlite", marks=pytest.mark.proof),
+        ("sample", "sqlite"),
         ("sample", "postgresql"),
         pytest.param("whole", "postgresql", marks=pytest.mark.long),
     ],

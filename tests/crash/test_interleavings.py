@@ -15,6 +15,8 @@ from belaypin.testing.explorer import Explored, explore
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.world import Theatre
 
+pytestmark = pytest.mark.proof
+
 LARGE_ON_POSTGRES = {"merging_segments", "two_make_the_tables"}
 EVERYDAY_SAMPLE = 15
 

@@ -9,10 +9,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
+import pytest
+
 import belaypin
 from belaypin.testing.sigkill import Script, Verdict, campaign, every_line
 from tests.crash.keeper import ITEMS, KEY, NEW, events, mine
 from tests.crash.outside import Outside, own_table
+
+pytestmark = pytest.mark.proof
 
 Note = Callable[[str, object], None]
 

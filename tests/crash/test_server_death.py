@@ -21,6 +21,8 @@ from tests.crash.mine import Mine
 from tests.crash.world import Theatre, World
 from tests.services.fixtures import DurablePostgres
 
+pytestmark = pytest.mark.proof
+
 Note = Callable[[str, object], None]
 
 PATIENCE_S = 120

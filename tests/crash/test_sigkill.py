@@ -12,6 +12,8 @@ from tests.crash.campaign import kill, table
 from tests.crash.mine import FULL_MINER, Mine
 from tests.services import Services, fresh_database
 
+pytestmark = pytest.mark.proof
+
 Note = Callable[[str, object], None]
 
 CORE = (

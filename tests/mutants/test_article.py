@@ -14,6 +14,8 @@ import pytest
 
 from tests.mutants.spoilt import Mutant, is_caught
 
+pytestmark = pytest.mark.proof
+
 CONFORMANCE = "conformance/test_conformance.py"
 LEASES = "sql/queries/leases.sql"
 WRITER = "capabilities/test_writer.py"

@@ -8,6 +8,8 @@ import pytest
 
 from tests.mutants.spoilt import Mutant, is_caught
 
+pytestmark = pytest.mark.proof
+
 TESTS = "crash/test_interleavings.py"
 QUICK = "every_order or crashes_drawn_at_random_on_sqlite"
 LEASES = "sql/queries/leases.sql"

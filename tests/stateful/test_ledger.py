@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -197,7 +198,9 @@ class Machine(RuleBasedStateMachine):
 
 def test_the_ledger_is_a_dict() -> None:
     happened.clear()
-    run_state_machine_as_test(Machine)
+    # With fewer, too little happens to be interleaved.
+    enough = settings(max_examples=max(50, settings().max_examples))
+    run_state_machine_as_test(Machine, settings=enough)
     # The limits were small enough for the test to mean something.
     assert {name for name, count in happened.items() if count > 5} >= {
         "screened",

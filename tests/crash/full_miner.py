@@ -59,7 +59,10 @@ class FullMiner(Miner):
 
     def visit(self, entity: str) -> None:
         super().visit(entity)
-        self.store.savepoint((PIPELINE, entity), "finished")
+        entity_key = (PIPELINE, entity)
+        # We may have been killed when it was taken, before the entity was noted as finished.
+        if not self.store.savepoints(entity_key):
+            self.store.savepoint(entity_key, "finished")
 
     def mine(self, lease: Any, entity: str) -> None:
         self.totals = lease.attach(TOTALS, Totals())

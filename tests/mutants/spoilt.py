@@ -15,7 +15,8 @@ __all__ = ["Mutant", "is_caught"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(belaypin.__file__).parent
-PYTEST = (sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider")
+# Of the tests that it is given, those marked `proof` count as well.
+PYTEST = (sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-m", "not long")
 
 
 class Mutant(NamedTuple):

@@ -26,7 +26,7 @@ demo: $(VENV)/.runtime $(VENV)/.installed  ## mine a git repository, killed agai
 test: check $(VENV)/.installed  ## all checks, then the everyday tests against the installed wheel
 	$(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS)) $(ARGS)
 
-proof: $(VENV)/.dev $(VENV)/.installed  ## kills at every line, every order of statements, spoilt code that must be caught
+proof: $(VENV)/.dev $(VENV)/.installed  ## kills at every line, every order of statements and of events, spoilt code that must be caught
 	$(PYTHON) -m pytest -m "proof and not long" $(if $(filter-out 1,$(JOBS)),-n $(JOBS)) $(ARGS)
 
 check: $(VENV)/.dev  ## lint, format, types, import layers, the sync side is fresh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 from importlib.metadata import version
@@ -34,6 +35,12 @@ settings.register_profile(
     "long", parent=settings.get_profile("everyday"), derandomize=False, max_examples=5_000
 )
 settings.load_profile(os.environ.get("BELAYPIN_HYPOTHESIS", "everyday"))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: each collection of garbage would look through all of it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header() -> str:

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tools import generate_sync
-
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "belaypin"
 DIALECTS = ("sqlite", "postgres")
@@ -61,10 +59,6 @@ def test_imports_point_inward() -> None:
     lint = [program, "--no-cache", "--config", str(ROOT / "pyproject.toml")]
     run = subprocess.run(lint, cwd=ROOT / "src", capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-
-
-def test_the_sync_side_is_fresh(capsys: pytest.CaptureFixture[str]) -> None:
-    assert generate_sync.main(["--check"]) == 0, capsys.readouterr().out
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -26,14 +25,12 @@ def database(request: pytest.FixtureRequest) -> Database:
 
 @pytest.fixture
 async def site(
-    colour: Colour, database: Database, request: pytest.FixtureRequest, tmp_path: Path
+    colour: Colour, database: Database, request: pytest.FixtureRequest
 ) -> AsyncIterator[Site]:
-    """An empty database, on which the test opens stores of one colour."""
-    url = f"sqlite:///{tmp_path}/store.db"
-    if database == "memory":
-        url = "sqlite:///:memory:"
-    elif database == "postgres":
-        url = request.getfixturevalue("postgres_url")
+    """An empty store, which the test opens in one colour."""
+    url = "sqlite:///:memory:"
+    if database != "memory":
+        url = request.getfixturevalue("postgres_url" if database == "postgres" else "sqlite_url")
     opened = Site(url, colour)
     yield opened
     await opened.close()

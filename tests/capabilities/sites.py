@@ -75,6 +75,7 @@ class Site:
         self.url = url
         self.colour = colour
         self._stores: list[Any] = []
+        self._outside: psycopg.Connection[Any] | None = None
 
     @property
     def is_memory(self) -> bool:
@@ -108,9 +109,8 @@ class Site:
         if self.is_memory:
             return list((await self._stores[0].execute(sql, params)).rows)
         if self.url.startswith("postgresql"):
-            with psycopg.connect(self.url, autocommit=True) as connection:
-                cursor: Any = connection.execute(sql.replace("?", "%s"), params or None)
-                return cursor.fetchall() if cursor.description else []
+            cursor: Any = self._connected().execute(sql.replace("?", "%s"), params or None)
+            return cursor.fetchall() if cursor.description else []
         path = self.url.removeprefix("sqlite:///")
         with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
             return connection.execute(sql, params).fetchall()
@@ -120,6 +120,14 @@ class Site:
         tables = ("belaypin_checkpoint", "belaypin_original", "belaypin_segment")
         return [sorted(await self.query(f"SELECT * FROM {t}"), key=repr) for t in tables]
 
+    def _connected(self) -> psycopg.Connection[Any]:
+        """One for all queries, unless the server has ended it."""
+        if self._outside is None or self._outside.closed:
+            self._outside = psycopg.connect(self.url, autocommit=True)
+        return self._outside
+
     async def close(self) -> None:
+        if self._outside is not None:
+            self._outside.close()
         for store in self._stores:
             await store.aclose() if self.colour == "async" else store.close()

@@ -22,6 +22,11 @@ from belaypin.cli.text import parse_key, path
 from tests.cli.shop import HOSTILE_PATH, PROGRAM, answer, call, fork
 from tests.cli.test_commands import SCHEMAS
 
+WAITING = """
+SELECT 1 FROM pg_locks
+WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
 # --- which store --------------------------------------------------------------------------------
 
 
@@ -255,7 +260,7 @@ def test_ctrl_c(folder: Path, postgres_url: str) -> None:
         other.execute("LOCK TABLE belaypin_checkpoint IN ACCESS EXCLUSIVE MODE")
         words = [*PROGRAM, "status", "social", "--store", postgres_url]
         waiting = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-        while not other.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+        while not other.execute(WAITING).fetchone():
             assert waiting.poll() is None
             time.sleep(0.02)
         waiting.send_signal(signal.SIGINT)

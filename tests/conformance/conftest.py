@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,12 +14,12 @@ def database() -> str:
 
 
 @pytest.fixture
-def url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database."""
-    if database == "postgres":
-        url: str = request.getfixturevalue("postgres_url")
-        return url
-    return "sqlite:///:memory:" if database == "memory" else f"sqlite:///{tmp_path}/store.db"
+def url(database: str, request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store."""
+    if database == "memory":
+        return "sqlite:///:memory:"
+    url: str = request.getfixturevalue("postgres_url" if database == "postgres" else "sqlite_url")
+    return url
 
 
 @pytest.fixture

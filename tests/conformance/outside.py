@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
+from psycopg import sql
 
 __all__ = ["Outside", "PostgresOutside", "SqliteOutside", "connect_sqlite", "sort_rows"]
 
@@ -17,8 +18,8 @@ Row = tuple[Any, ...]
 class Outside(Protocol):
     """A connection of the oracle's own, which commits each statement."""
 
-    def query(self, sql: str, params: Sequence[Any] = ()) -> list[Row]: ...
-    def tables(self) -> list[str]: ...
+    def query(self, text: str, params: Sequence[Any] = ()) -> list[Row]: ...
+    def dump(self) -> dict[str, list[Row]]: ...
     def close(self) -> None: ...
 
 
@@ -29,11 +30,12 @@ class SqliteOutside:
         self._connection = connection
         self._is_ours = is_ours
 
-    def query(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
-        return self._connection.execute(sql, params).fetchall()
+    def query(self, text: str, params: Sequence[Any] = ()) -> list[Row]:
+        return self._connection.execute(text, params).fetchall()
 
-    def tables(self) -> list[str]:
-        return [row[0] for row in self.query("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    def dump(self) -> dict[str, list[Row]]:
+        names = self.query("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {name: self.query(f'SELECT * FROM "{name}"') for (name,) in names}
 
     def close(self) -> None:
         if self._is_ours:
@@ -46,14 +48,20 @@ class PostgresOutside:
     def __init__(self, url: str) -> None:
         self._connection = psycopg.connect(url, autocommit=True)
 
-    def query(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
-        cursor = self._connection.execute(sql.replace("?", "%s"), params or None)
+    def query(self, text: str, params: Sequence[Any] = ()) -> list[Row]:
+        cursor: Any = self._connection.execute(text.replace("?", "%s"), params or None)  # type: ignore[arg-type]
         return cursor.fetchall() if cursor.description else []
 
-    def tables(self) -> list[str]:
-        return [
-            r[0] for r in self.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        ]
+    def dump(self) -> dict[str, list[Row]]:
+        names = self.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        with self._connection.pipeline():  # all are asked for at once
+            cursors = {
+                name: self._connection.execute(
+                    sql.SQL("SELECT * FROM {}").format(sql.Identifier(name))
+                )
+                for (name,) in names
+            }
+            return {name: cursor.fetchall() for name, cursor in cursors.items()}
 
     def close(self) -> None:
         self._connection.close()

@@ -66,7 +66,7 @@ class _Seen:
         return self.outside.query(sql, params)
 
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
-        return {t: sort_rows(self.query(f'SELECT * FROM "{t}"')) for t in self.outside.tables()}
+        return {table: sort_rows(rows) for table, rows in self.outside.dump().items()}
 
     def forget(self) -> None:
         if self._outside is not None:

@@ -79,7 +79,7 @@ def test_a_database_without_a_store_stays_so(options: dict[str, bool], url: str)
         connection.close()
     _refused(url, "belaypin init", **options)
     outside = _outside(url)
-    assert [name for name in outside.tables() if name.startswith("belaypin")] == []
+    assert [name for name in outside.dump() if name.startswith("belaypin")] == []
     outside.close()
 
 

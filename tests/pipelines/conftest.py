@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -42,8 +41,8 @@ class Place:
 
 
 @pytest.fixture
-def sqlite_place(tmp_path: Path) -> Place:
-    return Place(f"sqlite:///{tmp_path / 'app.db'}")
+def sqlite_place(sqlite_url: str) -> Place:
+    return Place(sqlite_url)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,6 +15,7 @@ import redis
 import belaypin
 from tests.services.postgres import Postgres, fresh_database, template_database
 from tests.services.programs import ServiceMissing
+from tests.services.recycling import Databases
 from tests.services.redis_server import Redis
 from tests.services.session import Server, Services
 
@@ -48,26 +52,43 @@ class DurablePostgres(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def postgres_template(pytestconfig: pytest.Config) -> Iterator[str]:
-    """The name of a database with all migrations applied, and nothing else in it."""
+def postgres_databases(pytestconfig: pytest.Config) -> Iterator[Databases]:
+    """Databases with all migrations applied, and nothing else in them."""
 
     def migrate(url: str) -> None:
         belaypin.open(url).close()
 
-    with template_database(pytestconfig.stash[_services].postgres.url, migrate) as name:
-        yield name
+    server_url = pytestconfig.stash[_services].postgres.url
+    with (
+        template_database(server_url, migrate) as template,
+        closing(Databases(server_url, template)) as databases,
+    ):
+        yield databases
 
 
 @pytest.fixture
-def postgres_url(pytestconfig: pytest.Config, postgres_template: str) -> Iterator[str]:
-    """The URL of a fresh PostgreSQL database with all migrations applied.
+def postgres_url(postgres_databases: Databases) -> Iterator[str]:
+    """The URL of a PostgreSQL database with all migrations applied, and nothing else in it.
 
-    That is a copy of a template in some 30 ms, where the migrations would take 300 with the
-    database.
+    The migrations would take 300 ms. See ``postgres_bare_url`` for a database that nobody has used.
     """
-    url = pytestconfig.stash[_services].postgres.url
-    with fresh_database(url, postgres_template) as fresh:
-        yield fresh
+    with postgres_databases.lend() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with all migrations applied, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "store.db"
+    belaypin.open(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """The URL of an SQLite file with all migrations applied, which take 30 ms, and nothing else."""
+    path = shutil.copyfile(sqlite_template, tmp_path / "store.db")
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture

@@ -21,7 +21,15 @@ from tests.services.memory import scratch_root
 from tests.services.programs import Programs
 from tests.services.user import as_user, make_folder
 
-__all__ = ["GivenPostgres", "Postgres", "fresh_database", "template_database"]
+__all__ = [
+    "GivenPostgres",
+    "Postgres",
+    "create_database",
+    "database_url",
+    "drop_database",
+    "fresh_database",
+    "template_database",
+]
 
 START_S = 60.0  # recovery after a kill reads the log again
 STOP_S = 30.0
@@ -143,21 +151,13 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def fresh_database(server_url: str, template: str = "template0") -> Iterator[str]:
-    """The URL of a new database on the server, empty or as ``template`` is; dropped at the end."""
-    name = f"belaypin_{uuid.uuid4().hex[:12]}"
-    make = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'").format(
-        sql.Identifier(name), sql.Identifier(template)
-    )
-    with _admin(server_url) as admin:
-        if admin.info.server_version >= 150_000:  # older ones know nothing else
-            make += sql.SQL(" STRATEGY file_copy")
-        admin.execute(make)
+def fresh_database(server_url: str) -> Iterator[str]:
+    """The URL of a new, empty database on the server; dropped at the end."""
+    name = create_database(server_url)
     try:
-        yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
+        yield database_url(server_url, name)
     finally:
-        with _admin(server_url) as admin:
-            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        drop_database(server_url, name)
 
 
 @contextlib.contextmanager
@@ -166,6 +166,30 @@ def template_database(server_url: str, fill: Callable[[str], None]) -> Iterator[
     with fresh_database(server_url) as url:
         fill(url)
         yield urlsplit(url).path.removeprefix("/")
+
+
+def create_database(server_url: str, template: str = "template0") -> str:
+    """The name of a new database, empty or as ``template`` is."""
+    name = f"belaypin_{uuid.uuid4().hex[:12]}"
+    make = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'").format(
+        sql.Identifier(name), sql.Identifier(template)
+    )
+    with _admin(server_url) as admin:
+        if admin.info.server_version >= 150_000:  # older ones know nothing else
+            make += sql.SQL(" STRATEGY file_copy")
+        admin.execute(make)
+    return name
+
+
+def drop_database(server_url: str, name: str) -> None:
+    """Drop it, whoever is connected."""
+    with _admin(server_url) as admin:
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def database_url(server_url: str, name: str) -> str:
+    """The URL of a database on the server."""
+    return urlsplit(server_url)._replace(path=f"/{name}").geturl()
 
 
 def _admin(server_url: str) -> psycopg.Connection:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -25,6 +26,8 @@ from belaypin import Retry
 from belaypin.testing import FakeClock
 from belaypin.testing.conformance.source import minute
 from tests.stateful.truth import check_heads
+
+pytestmark = pytest.mark.proof
 
 KEY = ("shop", "user:7", "posts")
 ITEMS = 24

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,6 +30,8 @@ from belaypin import UsageError, segments
 from belaypin.programs import ledger
 from tests.capabilities.sites import FixedClock
 from tests.stateful.truth import check_heads
+
+pytestmark = pytest.mark.proof
 
 KEY = ("shop", "user:7", "posts")
 ROLES = ("a", "b")

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -28,6 +29,8 @@ from belaypin.programs import ledger
 from belaypin.testing import FakeClock
 from belaypin.testing.conformance.expect import raises
 from belaypin.testing.conformance.source import DAY
+
+pytestmark = pytest.mark.proof
 
 KEY = ("shop", "user:7", "posts")
 ROLES = ("a", "b", "c")

@@ -15,6 +15,8 @@ from hypothesis import settings
 
 import belaypin
 
+pytestmark = pytest.mark.proof
+
 Item = dict[str, Any]
 
 KINDS: dict[str, Callable[[Random, int], Any]] = {

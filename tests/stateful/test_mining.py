@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -23,6 +24,8 @@ import belaypin
 from belaypin.testing import FakeClock
 from belaypin.testing.conformance.source import Item, Source, event, minute
 from tests.stateful.truth import check_heads
+
+pytestmark = pytest.mark.proof
 
 KEY = ("shop", "user:7", "posts")
 MINUTES = 120

@@ -12,6 +12,7 @@ from copy import deepcopy
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -33,6 +34,8 @@ from belaypin.testing.conformance.expect import raises
 from belaypin.testing.conformance.source import minute
 from belaypin.times import to_us
 from tests.stateful.truth import check_heads
+
+pytestmark = pytest.mark.proof
 
 PIPELINE, STREAM = "shop", "posts"
 ROLES = ("a", "b")

@@ -2,54 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 import belaypin
 from belaypin.programs import ledger
+from tests.upkeep.calls import Call, call_async, call_sync
 
 
 @pytest.fixture(params=["file", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest) -> str:
     """A store that more than one connection can open."""
-    if request.param == "postgres":
-        given: str = request.getfixturevalue("postgres_url")
-        return given
-    return f"sqlite:///{tmp_path}/app.db"
+    return _url(request, request.param)
 
 
 @pytest.fixture(params=["memory", "file", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[belaypin.Store]:
-    if request.param == "memory":
-        url = "sqlite:///:memory:"
-    elif request.param == "file":
-        url = f"sqlite:///{tmp_path}/app.db"
-    else:
-        url = request.getfixturevalue("postgres_url")
-    with belaypin.open(url) as opened:
+def store(request: pytest.FixtureRequest) -> Iterator[belaypin.Store]:
+    with belaypin.open(_url(request, request.param)) as opened:
         yield opened
 
 
 @pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
+def call(request: pytest.FixtureRequest) -> Call:
     """``call(url, "verify", ...)``: one method of the store at ``url``, in either colour."""
-
-    def in_sync(url: str, method: str, *args: Any, **options: Any) -> Any:
-        with belaypin.open(url) as store:
-            return getattr(store, method)(*args, **options)
-
-    def in_async(url: str, method: str, *args: Any, **options: Any) -> Any:
-        async def run() -> Any:
-            async with await belaypin.aopen(url) as store:
-                return await getattr(store, method)(*args, **options)
-
-        return asyncio.run(run())
-
-    return in_sync if request.param == "sync" else in_async
+    return call_sync if request.param == "sync" else call_async
 
 
 @pytest.fixture
@@ -77,15 +54,14 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture(params=["memory", "file", "postgres"])
-def clocked(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock
-) -> Iterator[belaypin.Store]:
+def clocked(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[belaypin.Store]:
     """A store that goes by ``clock``."""
-    if request.param == "memory":
-        url = "sqlite:///:memory:"
-    elif request.param == "file":
-        url = f"sqlite:///{tmp_path}/app.db"
-    else:
-        url = request.getfixturevalue("postgres_url")
-    with belaypin.open(url, clock=clock) as opened:
+    with belaypin.open(_url(request, request.param), clock=clock) as opened:
         yield opened
+
+
+def _url(request: pytest.FixtureRequest, place: str) -> str:
+    if place == "memory":
+        return "sqlite:///:memory:"
+    url: str = request.getfixturevalue("sqlite_url" if place == "file" else "postgres_url")
+    return url

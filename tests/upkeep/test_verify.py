@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import belaypin
 from belaypin.codec import encode_frame
 from belaypin.programs import inspection, recount, upkeep
+from tests.upkeep.calls import call_async, call_sync
 from tests.upkeep.pipelines import change, healthy, in_style, mine, one
 
 pytestmark = pytest.mark.usefixtures("small_fan_out")
@@ -123,6 +124,7 @@ KILLED = """
 import os, signal, sys
 import belaypin
 from belaypin.programs import ledger
+from tests.upkeep.calls import call_async, call_sync
 from tests.upkeep.pipelines import mine
 
 ledger.FAN_OUT = 4
@@ -379,7 +381,7 @@ DAMAGE: list[tuple[str, str | Callable[[Store], None]]] = [
     ("kind", "damage"), DAMAGE, ids=[f"{n}-{kind}" for n, (kind, _) in enumerate(DAMAGE)]
 )
 def test_damage_is_named_and_nothing_else(
-    url: str, call: Callable[..., Any], kind: str, damage: str | Callable[[Store], None]
+    url: str, kind: str, damage: str | Callable[[Store], None]
 ) -> None:
     with belaypin.open(url) as store:
         healthy(store)
@@ -387,7 +389,8 @@ def test_damage_is_named_and_nothing_else(
             change(store, damage)
         else:
             damage(store)
-    report = call(url, "verify")
+    report = call_sync(url, "verify")
+    assert call_async(url, "verify").findings == report.findings
     assert kinds(report) == [kind]
     finding = report.findings[0]
     assert report.ok == (finding.severity == "warning")

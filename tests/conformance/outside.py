@@ -49,7 +49,7 @@ class PostgresOutside:
         self._connection = psycopg.connect(url, autocommit=True)
 
     def query(self, text: str, params: Sequence[Any] = ()) -> list[Row]:
-        cursor: Any = self._connection.execute(text.replace("?", "%s"), params or None)  # type: ignore[arg-type]
+        cursor: Any = self._connection.execute(text.replace("?", "%s"), params or None)
         return cursor.fetchall() if cursor.description else []
 
     def dump(self) -> dict[str, list[Row]]:

@@ -147,10 +147,10 @@ def _end_others(connection: psycopg.Connection) -> bool:
 
 
 def _one(connection: psycopg.Connection, query: str) -> Any:
-    row = connection.execute(query).fetchone()  # type: ignore[arg-type]
+    row = connection.execute(query).fetchone()
     assert row is not None
     return row[0]
 
 
 def _column(connection: psycopg.Connection, query: str) -> list[str]:
-    return [row[0] for row in connection.execute(query)]  # type: ignore[arg-type]
+    return [row[0] for row in connection.execute(query)]

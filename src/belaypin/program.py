@@ -34,10 +34,11 @@ class Statement(NamedTuple):
 Program = Generator[Statement, Rows, T]
 
 PAUSE = Statement("read.pause")
-"""Between two parts of a long read: a database whose readers hold up its writers lets them in here.
+"""Between two parts of a long read: its transaction ends here, and another begins after a rest.
 
-That is SQLite without WAL. There the program's statements before it and those behind it are of two
-moments; everywhere else they stay of one, and nothing is done.
+So it holds up no writer of SQLite without WAL, keeps PostgreSQL from clearing away no row that was
+replaced, and leaves half of the time to others. The statements before it and those behind it are of
+two moments. In a transaction that writes, in memory, and in SQLite's WAL nothing is done.
 """
 
 

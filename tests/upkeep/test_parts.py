@@ -102,6 +102,26 @@ def test_a_writer_waits_for_one_part_only(tmp_path: Path) -> None:
         write()
 
 
+def test_no_transaction_stays_open_while_a_long_read_rests(postgres_url: str) -> None:
+    """What it saw is let go of: PostgreSQL may clear away the rows that were replaced since."""
+
+    def reading(store: belaypin.Store) -> Program[list[bool]]:
+        seen = []
+        for number in range(3):
+            yield Statement("clock.now")
+            store.save(("social", f"user:{number}"), {})
+            before = {**SOCIAL.params(), "keys": max(number - 1, 0)}
+            seen.append(bool((yield Statement("parts.cut", before))))
+            yield PAUSE
+        return seen
+
+    with (
+        belaypin.open(postgres_url) as store,
+        store._backend.transaction(write=False) as transaction,
+    ):
+        assert transaction.run(reading(store)) == [False, True, True]
+
+
 async def test_a_cancelled_read_ends_at_the_next_pause(tmp_path: Path) -> None:
     loop, reads = asyncio.get_running_loop(), asyncio.Event()
 

@@ -10,6 +10,7 @@ from belaypin.catalog import Dialect
 from belaypin.program import Program
 
 __all__ = [
+    "LONGEST_REST_S",
     "READ_ONLY",
     "TRANSACTION_ENDED",
     "WAITS_FOR_ITSELF",
@@ -71,6 +72,11 @@ WAITS_FOR_ITSELF = (
     "This worker has a transaction open already, and a second one would wait for it for ever. "
     "Inside a commit block use its tx, or do this before or after the block."
 )
+
+
+LONGEST_REST_S = 0.05
+"""A long read that pauses rests as long as its part took, so that half of the time is others', but
+no longer than this."""
 
 
 class Transaction(Protocol):

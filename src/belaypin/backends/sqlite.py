@@ -14,7 +14,14 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote_from_bytes
 
-from belaypin.backends.base import READ_ONLY, TRANSACTION_ENDED, Mode, Params, Result
+from belaypin.backends.base import (
+    LONGEST_REST_S,
+    READ_ONLY,
+    TRANSACTION_ENDED,
+    Mode,
+    Params,
+    Result,
+)
 from belaypin.backends.turn import Turn
 from belaypin.catalog import Catalog, Dialect
 from belaypin.clock import monotonic_s, sleep_s
@@ -48,7 +55,6 @@ DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
 BUSY_TIMEOUT_S = 30.0
 SIDE_BUSY_TIMEOUT_S = 2.0  # the heartbeat tries again anyway, and closing the store waits for it
 _IDLE_CONNECTIONS = 4
-_LONGEST_REST_S = 0.05
 _MEMORY = ":memory:"
 _SIZE = ("page_count", "page_size")
 
@@ -115,7 +121,7 @@ class SqliteTransaction:
         if self.owner is None and mode != ("wal",):
             self.connection.execute("COMMIT")
             # Half of the time is theirs: they look only now and then whether they can go on.
-            sleep_s(min(monotonic_s() - self._since_s, _LONGEST_REST_S))
+            sleep_s(min(monotonic_s() - self._since_s, LONGEST_REST_S))
             self.connection.execute("BEGIN")
             self._since_s = monotonic_s()
 

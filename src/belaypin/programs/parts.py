@@ -16,12 +16,12 @@ PART_KEYS = 1_000
 def each_part(scope: Scope, read: Callable[[Scope], Program[None]]) -> Program[None]:
     """Read one part of ``scope`` after the other, with a pause in between.
 
-    No entity is in two parts, and no part in two pipelines. Where readers hold up writers, each part
-    is of one moment, but not all of them together: see ``PAUSE``.
+    No entity is in two parts, and no part in two pipelines. Each part is of one moment, but not all of
+    them together: see ``PAUSE``.
     """
-    yield Statement("recovery.begin")  # a part is little of what there is: look each row up
     here = yield from one_pipeline(scope)
     while here is not None:
+        yield Statement("recovery.begin")  # a part is little of what there is: look each row up
         cut = yield Statement("parts.cut", {**here.params(), "keys": PART_KEYS - 1})
         part = here.up_to(cut[0][0]) if cut else here
         yield from read(part)

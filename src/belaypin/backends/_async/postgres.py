@@ -12,6 +12,7 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from belaypin.backends.base import (
+    LONGEST_REST_S,
     READ_ONLY,
     TRANSACTION_ENDED,
     WAITS_FOR_ITSELF,
@@ -30,9 +31,10 @@ from belaypin.backends.postgres import (
     translate,
 )
 from belaypin.catalog import Catalog, Dialect
+from belaypin.clock import monotonic_s  # sync: from belaypin.clock import monotonic_s, sleep_s
 from belaypin.errors import SqlError, StoreClosed, StoreUnavailable, UsageError
 from belaypin.forks import ForkGuard
-from belaypin.program import Program, Rows, Statement
+from belaypin.program import PAUSE, Program, Rows, Statement
 
 __all__ = ["AsyncPostgresBackend", "AsyncPostgresTransaction"]
 
@@ -46,11 +48,18 @@ class AsyncPostgresTransaction:
     """An open transaction on one connection."""
 
     def __init__(
-        self, connection: psycopg.AsyncConnection[Any], catalog: Catalog, forks: ForkGuard
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        catalog: Catalog,
+        forks: ForkGuard,
+        *,
+        write: bool,
     ) -> None:
         self.connection = connection
         self._catalog = catalog
         self._forks = forks
+        self._writes = write
+        self._since_s = monotonic_s()
 
     async def run(self, program: Program[T]) -> T:
         self._check()
@@ -103,8 +112,21 @@ class AsyncPostgresTransaction:
         if statement.many:
             await self.connection.cursor().executemany(*self._catalog.bind_many(statement))
             return ()
+        if statement is PAUSE:
+            await self._rest()
+            return ()
         cursor = await self.connection.execute(*self._catalog.bind(statement))
         return await cursor.fetchall() if cursor.description else []
+
+    async def _rest(self) -> None:
+        """Let go of what was seen so far, leave the processors to others, and look again."""
+        if self._writes:
+            return
+        await self.connection.execute("COMMIT")
+        rest_s = min(monotonic_s() - self._since_s, LONGEST_REST_S)
+        await asyncio.sleep(rest_s)  # sync: sleep_s(rest_s)
+        await self.connection.execute(BEGIN_READ)
+        self._since_s = monotonic_s()
 
 
 class AsyncPostgresBackend:
@@ -163,7 +185,9 @@ class AsyncPostgresBackend:
             connection = await self._begin(BEGIN_WRITE if write else BEGIN_READ)
             try:
                 try:
-                    yield AsyncPostgresTransaction(connection, self.catalog, self._forks)
+                    yield AsyncPostgresTransaction(
+                        connection, self.catalog, self._forks, write=write
+                    )
                     self._forks.check()
                 except BaseException:
                     if not self._forks.is_child:

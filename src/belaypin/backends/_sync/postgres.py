@@ -13,6 +13,7 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from belaypin.backends.base import (
+    LONGEST_REST_S,
     READ_ONLY,
     TRANSACTION_ENDED,
     WAITS_FOR_ITSELF,
@@ -31,9 +32,10 @@ from belaypin.backends.postgres import (
     translate,
 )
 from belaypin.catalog import Catalog, Dialect
+from belaypin.clock import monotonic_s, sleep_s
 from belaypin.errors import SqlError, StoreClosed, StoreUnavailable, UsageError
 from belaypin.forks import ForkGuard
-from belaypin.program import Program, Rows, Statement
+from belaypin.program import PAUSE, Program, Rows, Statement
 
 __all__ = ["PostgresBackend", "PostgresTransaction"]
 
@@ -47,11 +49,18 @@ class PostgresTransaction:
     """An open transaction on one connection."""
 
     def __init__(
-        self, connection: psycopg.Connection[Any], catalog: Catalog, forks: ForkGuard
+        self,
+        connection: psycopg.Connection[Any],
+        catalog: Catalog,
+        forks: ForkGuard,
+        *,
+        write: bool,
     ) -> None:
         self.connection = connection
         self._catalog = catalog
         self._forks = forks
+        self._writes = write
+        self._since_s = monotonic_s()
 
     def run(self, program: Program[T]) -> T:
         self._check()
@@ -104,8 +113,21 @@ class PostgresTransaction:
         if statement.many:
             self.connection.cursor().executemany(*self._catalog.bind_many(statement))
             return ()
+        if statement is PAUSE:
+            self._rest()
+            return ()
         cursor = self.connection.execute(*self._catalog.bind(statement))
         return cursor.fetchall() if cursor.description else []
+
+    def _rest(self) -> None:
+        """Let go of what was seen so far, leave the processors to others, and look again."""
+        if self._writes:
+            return
+        self.connection.execute("COMMIT")
+        rest_s = min(monotonic_s() - self._since_s, LONGEST_REST_S)
+        sleep_s(rest_s)
+        self.connection.execute(BEGIN_READ)
+        self._since_s = monotonic_s()
 
 
 class PostgresBackend:
@@ -163,7 +185,7 @@ class PostgresBackend:
             connection = self._begin(BEGIN_WRITE if write else BEGIN_READ)
             try:
                 try:
-                    yield PostgresTransaction(connection, self.catalog, self._forks)
+                    yield PostgresTransaction(connection, self.catalog, self._forks, write=write)
                     self._forks.check()
                 except BaseException:
                     if not self._forks.is_child:

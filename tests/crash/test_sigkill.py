@@ -19,6 +19,7 @@ Note = Callable[[str, object], None]
 CORE = (
     "belaypin._sync.store",
     "belaypin._sync.lease",
+    "belaypin._sync.taking",
     "belaypin._sync.window",
     "belaypin._sync.commit",
     "belaypin._sync.work",

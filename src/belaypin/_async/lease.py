@@ -13,17 +13,17 @@ from belaypin import intervals
 from belaypin._async.change import AsyncChange
 from belaypin._async.isolation import prepared
 from belaypin._async.live import AsyncLive
+from belaypin._async.taking import AsyncTaking
 from belaypin._async.tenure import AsyncTenure
 from belaypin._async.window import AsyncRetryWindow, AsyncWindow
 from belaypin.backends.base import AsyncBackend
-from belaypin.clock import jitter, monotonic_s, unique_id
+from belaypin.clock import jitter
 from belaypin.components import Checkpointable
-from belaypin.errors import Fenced, LeaseHeld, StoreBusy, StoreUnavailable, UsageError
+from belaypin.errors import Fenced, UsageError
 from belaypin.fingerprint import fingerprint
 from belaypin.heartbeat import Beat, Heartbeat
 from belaypin.intervals import Intervals
 from belaypin.keys import Key
-from belaypin.process import is_surely_dead, owner_name
 from belaypin.processors import check_processor
 from belaypin.program import Program
 from belaypin.programs import (
@@ -40,7 +40,7 @@ from belaypin.programs import horizon as replay
 from belaypin.programs.checkpoints import Offer
 from belaypin.programs.components import Attached, Components
 from belaypin.programs.courses import WindowCourse
-from belaypin.programs.leases import Fence, Holder
+from belaypin.programs.leases import Fence
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
 from belaypin.programs.suspects import Watch
 from belaypin.retry import Retry
@@ -52,11 +52,6 @@ from belaypin.tracing import LeaseTrace
 __all__ = ["AsyncLease"]
 
 C = TypeVar("C", bound=Checkpointable[Any])
-
-_POLL_S = (0.02, 0.25)
-_ROW_WAIT_S = (0.25, 1.0)  # so long for a locked row: time for a release, not for one that stands
-_OUTCOME_LOOKS = 5
-_OUTCOME_PAUSE_S = 0.5
 
 
 class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
@@ -84,13 +79,10 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         self.role = role
         self._backend = backend
         self._heartbeat = heartbeat
-        self._ttl_us = ttl_us
-        self._wait_us = wait_us
         self._limit_items = limit_items
         self._retry = retry
-        self._only_after = 0  # in recovery: the token that the lease had when the plan was made
         self._history = history
-        self._owner = owner_name(unique_id())
+        self._taking = AsyncTaking(backend, key, role, ttl_us, wait_us)
         self._held: Fence | None = None
         self._beat: Beat | None = None
         self._is_lost = False
@@ -142,11 +134,11 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
             raise UsageError(f"{self!r} is held already; take another with store.lease().")
         span = self._trace.begin()
         try:
-            found = await self._take()
+            found = await self._taking.take()
         except asyncio.CancelledError as stop:  # sync: except KeyboardInterrupt as stop:
             span.end(stop)
             # It may be ours without anybody knowing: nobody would renew or release it.
-            await self._abandon()
+            await self._taking.abandon()
             raise
         except BaseException as error:
             span.end(error)
@@ -157,7 +149,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         self._streams.clear()  # while nobody held it, it may have been rewound
         fence = found
         self._beat = self._heartbeat.add(
-            lambda: leases.renew(fence), self._lose, self._ttl_us / 1_000_000
+            lambda: leases.renew(fence), self._lose, self._taking.ttl_s
         )
 
     async def release(self) -> None:
@@ -330,18 +322,6 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
             if course.is_half_way:
                 return
 
-    async def _take(self) -> Fence:
-        deadline_s = monotonic_s() + self._wait_us / 1_000_000
-        while True:
-            left_s = deadline_s - monotonic_s()
-            wait_ms = int(min(max(left_s, _ROW_WAIT_S[0]), _ROW_WAIT_S[1]) * 1000)
-            found = await self._try(None, wait_ms)
-            if isinstance(found, Holder) and is_surely_dead(found.owner):
-                found = await self._try(found.owner, wait_ms)
-            if isinstance(found, Fence):
-                return found
-            await self._wait(found, deadline_s)
-
     async def _release(self, error: BaseException | None) -> None:
         """End the lease, and note how: its work ended well, failed, or was told to stop."""
         with self._trace.span.ending(error):
@@ -370,7 +350,7 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
                     for key_id in sorted(notes):
                         await transaction.run(notes[key_id])
         except asyncio.CancelledError:  # sync: except KeyboardInterrupt:
-            await self._abandon()
+            await self._taking.abandon()
             raise
 
     def _ending(self, fence: Fence, acquired_us: int, error: BaseException | None) -> Program[None]:
@@ -379,67 +359,6 @@ class AsyncLease(AbstractAsyncContextManager["AsyncLease"]):
         if not isinstance(error, Exception):
             return runs.interrupted(fence)
         return runs.failed(fence, runs.Failure(error, self._retry, jitter(0, 1)))
-
-    async def _abandon(self) -> None:
-        async with self._backend.transaction() as transaction:
-            await transaction.run(leases.abandon(self.key, self.role, self._owner))
-
-    async def _try(self, dead_owner: str | None, wait_ms: int) -> Fence | Holder:
-        begun = False
-        found: Fence | Holder | None = None
-        taking = runs.begin(
-            self.key,
-            self.role,
-            self._owner,
-            self._ttl_us,
-            dead_owner,
-            wait_ms,
-            self._only_after,
-        )
-        try:
-            async with self._backend.transaction() as transaction:
-                begun = True
-                found = await transaction.run(taking)
-        except (StoreBusy, StoreUnavailable) as error:
-            if isinstance(found, Fence):
-                if not await self._came_through(found):
-                    raise
-            elif begun and isinstance(error, StoreBusy):
-                # Its row is locked, by a transaction of its holder as a rule.
-                found = await self._read_holder()
-            if found is None:
-                raise
-        return found
-
-    async def _read_holder(self) -> Holder | None:
-        async with self._backend.transaction(write=False) as transaction:
-            return await transaction.run(leases.holder(self.key, self.role))
-
-    async def _came_through(self, taken: Fence) -> bool:
-        """Whether a COMMIT whose answer was lost took place: the owner's name is used but once."""
-        for _ in range(_OUTCOME_LOOKS):
-            try:
-                async with self._backend.transaction() as transaction:
-                    holder = await transaction.run(leases.settled_holder(self.key, self.role))
-            except (StoreBusy, StoreUnavailable):
-                await asyncio.sleep(_OUTCOME_PAUSE_S)  # sync: sleep_s(_OUTCOME_PAUSE_S)
-                continue
-            return holder is not None and (holder.owner, holder.token) == (taken.owner, taken.token)
-        return False
-
-    async def _wait(self, holder: Holder, deadline_s: float) -> None:
-        left_s = deadline_s - monotonic_s()
-        expires_s = (holder.expires_us - holder.now_us) / 1_000_000
-        if left_s <= 0:
-            until = f"for another {expires_s:.1f} s unless it is renewed"
-            if expires_s <= 0:
-                until = "whose time is over, but a transaction still has its row locked"
-            raise LeaseHeld(
-                f"{self.key} (role {self.role}) is held by {holder.owner} with token "
-                f"{holder.token}, {until}. Work on another entity, or pass wait_s to wait for it."
-            )
-        pause_s = min(jitter(*_POLL_S), left_s, max(expires_s, _POLL_S[0]))
-        await asyncio.sleep(pause_s)  # sync: sleep_s(pause_s)
 
     async def _read(self, stream: Stream) -> tuple[StreamRow, Intervals]:
         async with self._backend.transaction(write=False) as transaction:

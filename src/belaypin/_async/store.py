@@ -264,7 +264,7 @@ class AsyncStore(
     def _lease_for(self, step: Step, ttl_s: Duration, retry: Retry | None) -> AsyncLease:
         assert step.key is not None
         lease = self.lease(*step.key.parts[:2], role=step.role, ttl_s=ttl_s, retry=retry)
-        lease._only_after = step.token
+        lease._taking.only_after = step.token
         return lease
 
     def _evolution(self, pipeline: str, stream: str | None, schema: object) -> AsyncEvolution:

@@ -13,17 +13,17 @@ from belaypin import intervals
 from belaypin._sync.change import Change
 from belaypin._sync.isolation import prepared
 from belaypin._sync.live import Live
+from belaypin._sync.taking import Taking
 from belaypin._sync.tenure import Tenure
 from belaypin._sync.window import RetryWindow, Window
 from belaypin.backends.base import Backend
-from belaypin.clock import jitter, monotonic_s, sleep_s, unique_id
+from belaypin.clock import jitter
 from belaypin.components import Checkpointable
-from belaypin.errors import Fenced, LeaseHeld, StoreBusy, StoreUnavailable, UsageError
+from belaypin.errors import Fenced, UsageError
 from belaypin.fingerprint import fingerprint
 from belaypin.heartbeat import Beat, Heartbeat
 from belaypin.intervals import Intervals
 from belaypin.keys import Key
-from belaypin.process import is_surely_dead, owner_name
 from belaypin.processors import check_processor
 from belaypin.program import Program
 from belaypin.programs import (
@@ -40,7 +40,7 @@ from belaypin.programs import horizon as replay
 from belaypin.programs.checkpoints import Offer
 from belaypin.programs.components import Attached, Components
 from belaypin.programs.courses import WindowCourse
-from belaypin.programs.leases import Fence, Holder
+from belaypin.programs.leases import Fence
 from belaypin.programs.pages import OpenWindow, Stream, StreamRow
 from belaypin.programs.suspects import Watch
 from belaypin.retry import Retry
@@ -52,11 +52,6 @@ from belaypin.tracing import LeaseTrace
 __all__ = ["Lease"]
 
 C = TypeVar("C", bound=Checkpointable[Any])
-
-_POLL_S = (0.02, 0.25)
-_ROW_WAIT_S = (0.25, 1.0)  # so long for a locked row: time for a release, not for one that stands
-_OUTCOME_LOOKS = 5
-_OUTCOME_PAUSE_S = 0.5
 
 
 class Lease(AbstractContextManager["Lease"]):
@@ -84,13 +79,10 @@ class Lease(AbstractContextManager["Lease"]):
         self.role = role
         self._backend = backend
         self._heartbeat = heartbeat
-        self._ttl_us = ttl_us
-        self._wait_us = wait_us
         self._limit_items = limit_items
         self._retry = retry
-        self._only_after = 0  # in recovery: the token that the lease had when the plan was made
         self._history = history
-        self._owner = owner_name(unique_id())
+        self._taking = Taking(backend, key, role, ttl_us, wait_us)
         self._held: Fence | None = None
         self._beat: Beat | None = None
         self._is_lost = False
@@ -142,11 +134,11 @@ class Lease(AbstractContextManager["Lease"]):
             raise UsageError(f"{self!r} is held already; take another with store.lease().")
         span = self._trace.begin()
         try:
-            found = self._take()
+            found = self._taking.take()
         except KeyboardInterrupt as stop:
             span.end(stop)
             # It may be ours without anybody knowing: nobody would renew or release it.
-            self._abandon()
+            self._taking.abandon()
             raise
         except BaseException as error:
             span.end(error)
@@ -157,7 +149,7 @@ class Lease(AbstractContextManager["Lease"]):
         self._streams.clear()  # while nobody held it, it may have been rewound
         fence = found
         self._beat = self._heartbeat.add(
-            lambda: leases.renew(fence), self._lose, self._ttl_us / 1_000_000
+            lambda: leases.renew(fence), self._lose, self._taking.ttl_s
         )
 
     def release(self) -> None:
@@ -324,18 +316,6 @@ class Lease(AbstractContextManager["Lease"]):
             if course.is_half_way:
                 return
 
-    def _take(self) -> Fence:
-        deadline_s = monotonic_s() + self._wait_us / 1_000_000
-        while True:
-            left_s = deadline_s - monotonic_s()
-            wait_ms = int(min(max(left_s, _ROW_WAIT_S[0]), _ROW_WAIT_S[1]) * 1000)
-            found = self._try(None, wait_ms)
-            if isinstance(found, Holder) and is_surely_dead(found.owner):
-                found = self._try(found.owner, wait_ms)
-            if isinstance(found, Fence):
-                return found
-            self._wait(found, deadline_s)
-
     def _release(self, error: BaseException | None) -> None:
         """End the lease, and note how: its work ended well, failed, or was told to stop."""
         with self._trace.span.ending(error):
@@ -364,7 +344,7 @@ class Lease(AbstractContextManager["Lease"]):
                     for key_id in sorted(notes):
                         transaction.run(notes[key_id])
         except KeyboardInterrupt:
-            self._abandon()
+            self._taking.abandon()
             raise
 
     def _ending(self, fence: Fence, acquired_us: int, error: BaseException | None) -> Program[None]:
@@ -373,67 +353,6 @@ class Lease(AbstractContextManager["Lease"]):
         if not isinstance(error, Exception):
             return runs.interrupted(fence)
         return runs.failed(fence, runs.Failure(error, self._retry, jitter(0, 1)))
-
-    def _abandon(self) -> None:
-        with self._backend.transaction() as transaction:
-            transaction.run(leases.abandon(self.key, self.role, self._owner))
-
-    def _try(self, dead_owner: str | None, wait_ms: int) -> Fence | Holder:
-        begun = False
-        found: Fence | Holder | None = None
-        taking = runs.begin(
-            self.key,
-            self.role,
-            self._owner,
-            self._ttl_us,
-            dead_owner,
-            wait_ms,
-            self._only_after,
-        )
-        try:
-            with self._backend.transaction() as transaction:
-                begun = True
-                found = transaction.run(taking)
-        except (StoreBusy, StoreUnavailable) as error:
-            if isinstance(found, Fence):
-                if not self._came_through(found):
-                    raise
-            elif begun and isinstance(error, StoreBusy):
-                # Its row is locked, by a transaction of its holder as a rule.
-                found = self._read_holder()
-            if found is None:
-                raise
-        return found
-
-    def _read_holder(self) -> Holder | None:
-        with self._backend.transaction(write=False) as transaction:
-            return transaction.run(leases.holder(self.key, self.role))
-
-    def _came_through(self, taken: Fence) -> bool:
-        """Whether a COMMIT whose answer was lost took place: the owner's name is used but once."""
-        for _ in range(_OUTCOME_LOOKS):
-            try:
-                with self._backend.transaction() as transaction:
-                    holder = transaction.run(leases.settled_holder(self.key, self.role))
-            except (StoreBusy, StoreUnavailable):
-                sleep_s(_OUTCOME_PAUSE_S)
-                continue
-            return holder is not None and (holder.owner, holder.token) == (taken.owner, taken.token)
-        return False
-
-    def _wait(self, holder: Holder, deadline_s: float) -> None:
-        left_s = deadline_s - monotonic_s()
-        expires_s = (holder.expires_us - holder.now_us) / 1_000_000
-        if left_s <= 0:
-            until = f"for another {expires_s:.1f} s unless it is renewed"
-            if expires_s <= 0:
-                until = "whose time is over, but a transaction still has its row locked"
-            raise LeaseHeld(
-                f"{self.key} (role {self.role}) is held by {holder.owner} with token "
-                f"{holder.token}, {until}. Work on another entity, or pass wait_s to wait for it."
-            )
-        pause_s = min(jitter(*_POLL_S), left_s, max(expires_s, _POLL_S[0]))
-        sleep_s(pause_s)
 
     def _read(self, stream: Stream) -> tuple[StreamRow, Intervals]:
         with self._backend.transaction(write=False) as transaction:

@@ -20,6 +20,7 @@ __all__ = [
     "ServiceMissing",
     "chromium_programs",
     "postgres_programs",
+    "prometheus_programs",
     "redis_programs",
 ]
 
@@ -74,6 +75,17 @@ def chromium_programs() -> Programs:
         "PATH",
         found=lambda: _with(("chromium", "chromedriver"), _path_folders(), is_linked=True),
         packages=["chromium", "chromium-driver"],
+        wheel=_no_wheel,
+    )
+
+
+def prometheus_programs() -> Programs:
+    """A folder with ``promtool``."""
+    return _first(
+        "Prometheus",
+        "PATH",
+        found=lambda: _with(("promtool",), _path_folders()),
+        packages=["prometheus"],
         wheel=_no_wheel,
     )
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from belaypin import segments
 from belaypin.program import Program, SqlValue, Statement
 from belaypin.programs import ledger
+from belaypin.programs.parts import one_pipeline
 from belaypin.programs.scope import Name, Scope
 from belaypin.times import MAX_US, MIN_US
 
@@ -61,11 +62,15 @@ class Packed(NamedTuple):
 
 
 def streams(scope: Scope) -> Program[tuple[list[Candidate], Scope | None]]:
-    """The first streams of the scope that have small segments, and what is left of it."""
+    """The first streams that have small segments, of one pipeline of the scope, and what is left of it."""
+    part = yield from one_pipeline(scope)
+    if part is None:
+        return [], None
     limits = {"full_items": ledger.full_items(), "limit": _STREAMS_AT_ONCE}
-    rows = yield Statement("compaction.streams", {**scope.params(), **limits})
+    rows = yield Statement("compaction.streams", {**part.params(), **limits})
     found = [Candidate((row[0], row[1], row[2]), row[3]) for row in rows]
-    return found, scope.beyond(found[-1].name) if len(found) == _STREAMS_AT_ONCE else None
+    is_cut = len(found) == _STREAMS_AT_ONCE
+    return found, scope.beyond(found[-1].name) if is_cut else scope.behind(part)
 
 
 def pack(key_id: int, *, dry_run: bool) -> Program[Packed]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from belaypin.program import Program, Rows, SqlValue, Statement
 from belaypin.programs import dictionaries
+from belaypin.programs.parts import one_pipeline
 from belaypin.programs.scope import Name, Scope
 
 __all__ = [
@@ -202,9 +203,12 @@ class Orphans(NamedTuple):
 
 
 def key_page(scope: Scope) -> Program[tuple[KeyPage, Scope | None]]:
-    """The first keys of the scope, and what is left of it."""
+    """The first keys of the scope, of one pipeline, and what is left of it; perhaps nothing is."""
+    part = yield from one_pipeline(scope)
+    if part is None:
+        return KeyPage([], [], [], [], {}), None
     page_size: dict[str, SqlValue] = {"limit": _PAGE_KEYS, "inline_bytes": INLINE_BYTES}
-    rows = yield Statement("upkeep.keys", {**scope.params(), **page_size})
+    rows = yield Statement("upkeep.keys", {**part.params(), **page_size})
     keys = [KeyRow(*row) for row in rows]
     if not keys:
         return KeyPage([], [], [], [], {}), None
@@ -221,7 +225,8 @@ def key_page(scope: Scope) -> Program[tuple[KeyPage, Scope | None]]:
         [KeptRow(*row) for row in kept],
         (yield from _short_ledgers(keys, here)),
     )
-    return page, scope.beyond(keys[-1].name) if len(keys) == _PAGE_KEYS else None
+    is_cut = len(keys) == _PAGE_KEYS
+    return page, scope.beyond(keys[-1].name) if is_cut else scope.behind(part)
 
 
 def ledger_page(key_id: int, after_seq: int, *, only_one: bool = False) -> Program[LedgerPage]:

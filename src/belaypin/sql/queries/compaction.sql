@@ -4,8 +4,8 @@
 -- Streams with small segments, in key order.
 SELECT pipeline, entity, stream, key_id
 FROM belaypin_checkpoint AS c
-WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+  AND (entity, stream) <= (:last_entity, :last_stream)
   AND (SELECT COUNT(*) FROM belaypin_segment AS s
        WHERE s.key_id = c.key_id AND s.generation = c.generation AND s.seq > c.barrier_seq
          AND s.items < :full_items) > 1

@@ -9,8 +9,8 @@ SELECT key_id, pipeline, entity, stream, generation, commits, head_seq, progress
        (SELECT MAX(s.seq) FROM belaypin_segment AS s WHERE s.key_id = c.key_id) AS last_seq,
        is_open
 FROM belaypin_checkpoint AS c
-WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-  AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+  AND (entity, stream) <= (:last_entity, :last_stream)
 ORDER BY pipeline, entity, stream
 LIMIT :limit;
 
@@ -24,8 +24,8 @@ WHERE key_id = :key_id;
 WITH page AS (
     SELECT key_id
     FROM belaypin_checkpoint
-    WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-      AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+    WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+      AND (entity, stream) <= (:last_entity, :last_stream)
     ORDER BY pipeline, entity, stream
     LIMIT :limit
 )
@@ -39,8 +39,8 @@ ORDER BY v.key_id, v.generation, v.start_us;
 WITH page AS (
     SELECT key_id
     FROM belaypin_checkpoint
-    WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-      AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+    WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+      AND (entity, stream) <= (:last_entity, :last_stream)
     ORDER BY pipeline, entity, stream
     LIMIT :limit
 )
@@ -59,8 +59,8 @@ WHERE key_id = :key_id AND version = :version AND schema_version = :schema_versi
 WITH page AS (
     SELECT key_id
     FROM belaypin_checkpoint
-    WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-      AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+    WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+      AND (entity, stream) <= (:last_entity, :last_stream)
     ORDER BY pipeline, entity, stream
     LIMIT :limit
 )
@@ -80,8 +80,8 @@ WHERE key_id = :key_id;
 WITH page AS (
     SELECT key_id, items
     FROM belaypin_checkpoint
-    WHERE (pipeline, entity, stream) >= (:pipeline, :entity, :stream)
-      AND (pipeline, entity, stream) <= (:last_pipeline, :last_entity, :last_stream)
+    WHERE pipeline = :pipeline AND (entity, stream) >= (:entity, :stream)
+      AND (entity, stream) <= (:last_entity, :last_stream)
     ORDER BY pipeline, entity, stream
     LIMIT :limit
 )

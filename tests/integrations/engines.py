@@ -38,6 +38,7 @@ from tests.pipelines.test_processes import (
     leases_are_free,
     wait_until,
 )
+from tests.services.recycling import OURS
 
 __all__ = ["EngineContract", "contents"]
 
@@ -102,7 +103,8 @@ class EngineContract:
         assert (report.entities_done, report.streams["orders"].new) == (SITES, ALL)
         assert len(notes.fetches) == len(set(notes.fetches)) == PAGES
         assert os.getpid() not in notes.pids
-        assert not any(map(is_alive, notes.pids))
+        # Ray tells its workers to end, and does not wait for it.
+        wait_until(lambda: not any(map(is_alive, notes.pids)), "the workers to be gone", GONE_S)
         assert capfd.readouterr() == ("", "")
         monkeypatch.undo()
         reference = Place(f"sqlite:///{tmp_path / 'reference.db'}")
@@ -324,7 +326,8 @@ class EngineContract:
                 assert (report["reason"], report["exit_code"]) == ("complete", 0), report
                 assert place.look(COUNT) == [(ALL, ALL)]
             others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-            idle = f"{others} AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            theirs = f"backend_type = 'client backend' AND application_name <> '{OURS}'"
+            idle = f"{others} AND pid <> pg_backend_pid() AND {theirs}"
             wait_until(lambda: place.look(idle) == [], "the workers to leave the database")
 
     def test_a_stop_in_a_cluster_of_others_stops_this_run_alone(

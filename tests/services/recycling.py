@@ -17,7 +17,10 @@ from psycopg import sql
 
 from tests.services.postgres import create_database, database_url, drop_database
 
-__all__ = ["Databases"]
+__all__ = ["OURS", "Databases"]
+
+OURS = "belaypin tests"
+"""What our own connection to a database that is lent calls itself."""
 
 # So many tests use one: rows that were deleted are still in its files.
 _USES = 25
@@ -88,7 +91,8 @@ class Databases:
 
     def _make(self) -> _Database:
         name = create_database(self._server_url, self._name)
-        connection = psycopg.connect(database_url(self._server_url, name), autocommit=True)
+        url = database_url(self._server_url, name)
+        connection = psycopg.connect(url, autocommit=True, application_name=OURS)
         return _Database(name, connection, _one(connection, _CATALOGS), uses=0)
 
     def _drop(self, database: _Database) -> None:

@@ -36,8 +36,8 @@ Program = Generator[Statement, Rows, T]
 PAUSE = Statement("read.pause")
 """Between two parts of a long read: its transaction ends here, and another begins after a rest.
 
-So it holds up no writer of SQLite without WAL, keeps PostgreSQL from clearing away no row that was
-replaced, and leaves half of the time to others. The statements before it and those behind it are of
+So writers of SQLite without WAL can commit, PostgreSQL can clear away rows that were replaced, and half
+of the time is others'. The statements before it and those behind it are of
 two moments. In a transaction that writes, in memory, and in SQLite's WAL nothing is done.
 """
 

@@ -103,9 +103,11 @@ def test_verify_changes_nothing(url: str, call: Callable[..., Any]) -> None:
         assert dump(store) == before
 
 
-@pytest.mark.parametrize("short", [0, 7, 1_000])
-def test_many_keys_come_in_pages(store: Store, monkeypatch: pytest.MonkeyPatch, short: int) -> None:
-    monkeypatch.setattr(upkeep, "_PAGE_KEYS", 3)
+@pytest.mark.parametrize(("short", "keys"), [(0, 1), (0, 2), (7, 3), (1_000, 7)])
+def test_many_keys_come_in_pages(
+    store: Store, monkeypatch: pytest.MonkeyPatch, short: int, keys: int
+) -> None:
+    monkeypatch.setattr(upkeep, "_PAGE_KEYS", keys)
     monkeypatch.setattr(upkeep, "_PAGE_OPERATIONS", 3)
     monkeypatch.setattr(upkeep, "_PAGE_SEGMENTS", 1)
     monkeypatch.setattr(upkeep, "_ORPHAN_KEY_IDS", 2)

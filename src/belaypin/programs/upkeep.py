@@ -210,8 +210,8 @@ def key_page(scope: Scope) -> Program[tuple[KeyPage, Scope | None]]:
     page_size: dict[str, SqlValue] = {"limit": _PAGE_KEYS, "inline_bytes": INLINE_BYTES}
     rows = yield Statement("upkeep.keys", {**part.params(), **page_size})
     keys = [KeyRow(*row) for row in rows]
-    if not keys:
-        return KeyPage([], [], [], [], {}), None
+    if not keys:  # the page before this one ended with its pipeline
+        return KeyPage([], [], [], [], {}), scope.behind(part)
     yield from dictionaries.learn([row.small_state for row in keys])
     here = {**Scope(keys[0].name, keys[-1].name).params(), "limit": len(keys)}
     coverage = yield Statement("upkeep.coverage", here)

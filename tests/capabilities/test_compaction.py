@@ -59,6 +59,21 @@ async def test_many_small_segments_become_one(site: Site) -> None:
     assert (await store.load(KEY)).items == 204
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+async def test_every_stream_of_every_pipeline_has_its_turn(site: Site, at_once: int) -> None:
+    store = await site.open(clock=FixedClock())
+    for pipeline, entities in (("a", "xy"), ("b", "x"), ("c", "xyz")):
+        for entity in entities:
+            async with store.lease(pipeline, entity) as lease, lease.live("posts", at="at") as live:
+                for page in pages_of(3):
+                    async with live.batch(page).commit() as tx:
+                        await tx.fresh(page, key="id")
+    with patch.object(compaction, "_STREAMS_AT_ONCE", at_once):
+        assert (await store.compact("b", dry_run=True)).streams == 1
+        report = await store.compact()
+    assert (report.streams, report.taken, report.made) == (6, 18, 6)
+
+
 async def test_live_workers_learn_of_it(site: Site) -> None:
     """What a worker knows of the segments that are gone stays true, and no number is used twice."""
     store = await site.open(clock=FixedClock())

@@ -114,6 +114,7 @@ def wrecks(folder: Path, postgres_url: str | None) -> Iterator[Wreck]:
         yield Wreck(url, folder / f"{number}.log", entities=4)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_recovery_is_killed_anywhere(
     database: str, tmp_path: Path, request: pytest.FixtureRequest, record_property: Note
@@ -156,6 +157,7 @@ class _Loop(threading.Thread):
             time.sleep(0.05)
 
 
+@pytest.mark.proof
 def test_the_database_dies_during_recovery(
     tmp_path: Path, postgres_durable: DurablePostgres, record_property: Note
 ) -> None:

@@ -84,6 +84,7 @@ def check(report: Report, note: Note, what: str) -> None:
     note("note", f"file sinks, {what}: {report}")
 
 
+@pytest.mark.proof
 def test_a_kill_at_every_line(tmp_path: Path, record_property: Note) -> None:
     mine = Mine(tmp_path, entities=1)
     report = every_line(mine.fresh, mine.verify, modules=MODULES)
@@ -94,12 +95,14 @@ def test_a_kill_at_every_line(tmp_path: Path, record_property: Note) -> None:
     check(report, record_property, "every line, SQLite")
 
 
+@pytest.mark.proof
 def test_kills_anywhere_on_sqlite(tmp_path: Path, record_property: Note) -> None:
     mine = Mine(tmp_path)
     report = campaign(mine.fresh, mine.verify, at_random=1, at_lines=4, at_statements=10)
     check(report, record_property, "SQLite")
 
 
+@pytest.mark.proof
 def test_two_workers_in_one_folder(
     tmp_path: Path, postgres_url: str, record_property: Note
 ) -> None:

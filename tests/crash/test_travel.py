@@ -67,10 +67,12 @@ class Journey:
             store.execute(f"DROP TABLE {', '.join(name for (name,) in names)}")
 
 
+@pytest.mark.proof
 def test_time_travel_on_sqlite(tmp_path: Path) -> None:
     _survives(Journey(tmp_path), at_lines=8, at_statements=8)
 
 
+@pytest.mark.proof
 def test_time_travel_on_postgres(tmp_path: Path, postgres_url: str) -> None:
     _survives(Journey(tmp_path, postgres_url), at_lines=4, at_statements=4)
 

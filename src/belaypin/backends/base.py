@@ -12,6 +12,7 @@ from belaypin.program import Program
 __all__ = [
     "LONGEST_REST_S",
     "READ_ONLY",
+    "REST_ALONE",
     "TRANSACTION_ENDED",
     "WAITS_FOR_ITSELF",
     "AsyncBackend",
@@ -75,8 +76,9 @@ WAITS_FOR_ITSELF = (
 
 
 LONGEST_REST_S = 0.05
-"""A long read that pauses rests as long as its part took, so that half of the time is others', but
-no longer than this."""
+"""So long does a long read rest at most when it pauses."""
+REST_ALONE = 0.1
+"""How long it rests where nobody has written since the pause before, in times of what its part took."""
 
 
 class Transaction(Protocol):

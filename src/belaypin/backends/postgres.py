@@ -22,6 +22,8 @@ __all__ = [
     "DRIVER_ERRORS",
     "LIMIT_LOCK_WAITS",
     "LOCK_TIMEOUT_S",
+    "NEWEST_WRITER",
+    "REST_BESIDE_WRITERS",
     "SIDE_LOCK_TIMEOUT_S",
     "copy_statement",
     "translate",
@@ -33,6 +35,12 @@ DRIVER_ERRORS = (psycopg.Error, UnicodeError)
 # Said in full: a server's or role's defaults must not change what our programs rely on.
 BEGIN_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+# Another number than before: somebody has written in the meantime, or is about to.
+NEWEST_WRITER = "SELECT txid_snapshot_xmax(txid_current_snapshot())"
+
+# Readers are in nobody's way here, but they take a processor.
+REST_BESIDE_WRITERS = 1.0
 
 # As SQLite's busy timeouts: the side is the heartbeat's, which tries again anyway.
 LOCK_TIMEOUT_S = 30.0

@@ -17,6 +17,7 @@ from urllib.parse import quote_from_bytes
 from belaypin.backends.base import (
     LONGEST_REST_S,
     READ_ONLY,
+    REST_ALONE,
     TRANSACTION_ENDED,
     Mode,
     Params,
@@ -55,6 +56,9 @@ DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
 BUSY_TIMEOUT_S = 30.0
 SIDE_BUSY_TIMEOUT_S = 2.0  # the heartbeat tries again anyway, and closing the store waits for it
 _IDLE_CONNECTIONS = 4
+_REST_BESIDE_WRITERS = (
+    4.0  # of five moments one is ours: they look only now and then if they can go on
+)
 _MEMORY = ":memory:"
 _SIZE = ("page_count", "page_size")
 
@@ -70,6 +74,8 @@ class SqliteTransaction:
         """The thread or task whose turn it is; None for one that only reads, and takes no turn."""
         self.is_over = False
         self._since_s = monotonic_s()
+        self._rest = _REST_BESIDE_WRITERS
+        self._version: Any = None
         self._is_stopped = False
         self._forks = forks
         self._catalog = catalog
@@ -120,9 +126,11 @@ class SqliteTransaction:
         mode = self.connection.execute("PRAGMA journal_mode").fetchone()
         if self.owner is None and mode != ("wal",):
             self.connection.execute("COMMIT")
-            # Half of the time is theirs: they look only now and then whether they can go on.
-            sleep_s(min(monotonic_s() - self._since_s, LONGEST_REST_S))
+            sleep_s(min((monotonic_s() - self._since_s) * self._rest, LONGEST_REST_S))
+            version = self.connection.execute("PRAGMA data_version").fetchone()
             self.connection.execute("BEGIN")
+            self._rest = REST_ALONE if version == self._version else _REST_BESIDE_WRITERS
+            self._version = version
             self._since_s = monotonic_s()
 
     def _refuse(self) -> NoReturn:

@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from belaypin.backends.base import (
     LONGEST_REST_S,
     READ_ONLY,
+    REST_ALONE,
     TRANSACTION_ENDED,
     WAITS_FOR_ITSELF,
     Backend,
@@ -26,6 +27,8 @@ from belaypin.backends.postgres import (
     DRIVER_ERRORS,
     LIMIT_LOCK_WAITS,
     LOCK_TIMEOUT_S,
+    NEWEST_WRITER,
+    REST_BESIDE_WRITERS,
     SIDE_LOCK_TIMEOUT_S,
     copy_statement,
     translate,
@@ -60,6 +63,8 @@ class AsyncPostgresTransaction:
         self._forks = forks
         self._writes = write
         self._since_s = monotonic_s()
+        self._rest_share = REST_BESIDE_WRITERS
+        self._newest: Any = None
 
     async def run(self, program: Program[T]) -> T:
         self._check()
@@ -123,9 +128,12 @@ class AsyncPostgresTransaction:
         if self._writes:
             return
         await self.connection.execute("COMMIT")
-        rest_s = min(monotonic_s() - self._since_s, LONGEST_REST_S)
+        rest_s = min((monotonic_s() - self._since_s) * self._rest_share, LONGEST_REST_S)
         await asyncio.sleep(rest_s)  # sync: sleep_s(rest_s)
         await self.connection.execute(BEGIN_READ)
+        newest = await (await self.connection.execute(NEWEST_WRITER)).fetchone()
+        self._rest_share = REST_ALONE if newest == self._newest else REST_BESIDE_WRITERS
+        self._newest = newest
         self._since_s = monotonic_s()
 
 

@@ -15,6 +15,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from belaypin.backends.base import (
     LONGEST_REST_S,
     READ_ONLY,
+    REST_ALONE,
     TRANSACTION_ENDED,
     WAITS_FOR_ITSELF,
     Backend,
@@ -27,6 +28,8 @@ from belaypin.backends.postgres import (
     DRIVER_ERRORS,
     LIMIT_LOCK_WAITS,
     LOCK_TIMEOUT_S,
+    NEWEST_WRITER,
+    REST_BESIDE_WRITERS,
     SIDE_LOCK_TIMEOUT_S,
     copy_statement,
     translate,
@@ -61,6 +64,8 @@ class PostgresTransaction:
         self._forks = forks
         self._writes = write
         self._since_s = monotonic_s()
+        self._rest_share = REST_BESIDE_WRITERS
+        self._newest: Any = None
 
     def run(self, program: Program[T]) -> T:
         self._check()
@@ -124,9 +129,12 @@ class PostgresTransaction:
         if self._writes:
             return
         self.connection.execute("COMMIT")
-        rest_s = min(monotonic_s() - self._since_s, LONGEST_REST_S)
+        rest_s = min((monotonic_s() - self._since_s) * self._rest_share, LONGEST_REST_S)
         sleep_s(rest_s)
         self.connection.execute(BEGIN_READ)
+        newest = self.connection.execute(NEWEST_WRITER).fetchone()
+        self._rest_share = REST_ALONE if newest == self._newest else REST_BESIDE_WRITERS
+        self._newest = newest
         self._since_s = monotonic_s()
 
 

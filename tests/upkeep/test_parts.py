@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,44 @@ def test_no_transaction_stays_open_while_a_long_read_rests(postgres_url: str) ->
         store._backend.transaction(write=False) as transaction,
     ):
         assert transaction.run(reading(store)) == [False, True, True]
+
+
+@pytest.mark.parametrize(("database", "times"), [("sqlite", 2.0), ("postgres", 1.25)])
+def test_a_long_read_rests_longer_beside_a_writer(
+    database: str, times: float, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(f"{database}_url")
+
+    def reading() -> Program[None]:
+        for _ in range(30):
+            time.sleep(0.005)
+            yield PAUSE
+
+    def taken_s(store: belaypin.Store) -> float:
+        with store._backend.transaction(write=False) as transaction:
+            began_s = time.monotonic()
+            transaction.run(reading())
+            return time.monotonic() - began_s
+
+    done = threading.Event()
+
+    def write() -> None:
+        with belaypin.open(url) as store:
+            while not done.is_set():
+                store.save("social", {"at": time.monotonic()})
+
+    with belaypin.open(url) as store:
+        if database == "sqlite":
+            store.execute("PRAGMA journal_mode = TRUNCATE")
+        alone_s = min(taken_s(store) for _ in range(3))  # whatever else the machine does
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            beside_s = taken_s(store)
+        finally:
+            done.set()
+            writer.join()
+    assert beside_s > times * alone_s
 
 
 async def test_a_cancelled_read_ends_at_the_next_pause(tmp_path: Path) -> None:

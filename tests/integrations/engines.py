@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from concurrent.futures import wait
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -63,7 +64,7 @@ def contents(place: Place) -> dict[str, Any]:
     }
 
 
-class EngineContract:
+class EngineContract(ABC):
     """Subclasses name an engine that makes its own workers: ``name:2``."""
 
     engine: ClassVar[str]
@@ -71,9 +72,9 @@ class EngineContract:
     """Whether all ends with the runner; what is no worker may go on for a while if not."""
 
     @staticmethod
+    @abstractmethod
     def running(folder: Path) -> AbstractContextManager[str]:
         """The engine of a cluster with two workers that somebody else has started."""
-        raise NotImplementedError
 
     @pytest.fixture
     def sqlite_place(self, tmp_path: Path) -> Place:

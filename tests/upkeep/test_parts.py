@@ -162,7 +162,10 @@ def test_a_long_read_rests_longer_beside_a_writer(
     assert beside_s > times * alone_s
 
 
-async def test_a_cancelled_read_ends_at_the_next_pause(tmp_path: Path) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+async def test_a_cancelled_read_ends_at_the_next_pause(
+    database: str, request: pytest.FixtureRequest
+) -> None:
     loop, reads = asyncio.get_running_loop(), asyncio.Event()
 
     def reading() -> Program[None]:
@@ -170,12 +173,15 @@ async def test_a_cancelled_read_ends_at_the_next_pause(tmp_path: Path) -> None:
             yield PAUSE
             loop.call_soon_threadsafe(reads.set)
 
-    async with await belaypin.aopen(f"sqlite:///{tmp_path}/store.db") as store:
-        task = asyncio.create_task(store._run(reading(), write=False))
-        await reads.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, 30)
+    async with await belaypin.aopen(request.getfixturevalue(f"{database}_url")) as store:
+        for _ in range(10):
+            reads.clear()
+            task = asyncio.create_task(store._run(reading(), write=False))
+            await reads.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(task, 30)
+        assert (await store.health()).keys == 0
 
 
 def test_a_pause_commits_nothing_of_who_writes(store: belaypin.Store) -> None:

@@ -56,9 +56,8 @@ DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
 BUSY_TIMEOUT_S = 30.0
 SIDE_BUSY_TIMEOUT_S = 2.0  # the heartbeat tries again anyway, and closing the store waits for it
 _IDLE_CONNECTIONS = 4
-_REST_BESIDE_WRITERS = (
-    4.0  # of five moments one is ours: they look only now and then if they can go on
-)
+# Of five moments one is ours: writers look only now and then whether they can go on.
+_REST_BESIDE_WRITERS = 4.0
 _MEMORY = ":memory:"
 _SIZE = ("page_count", "page_size")
 

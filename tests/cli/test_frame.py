@@ -21,6 +21,7 @@ from belaypin.cli.redact import hidden
 from belaypin.cli.text import parse_key, path
 from tests.cli.shop import HOSTILE_PATH, PROGRAM, answer, call, fork
 from tests.cli.test_commands import SCHEMAS
+from tests.services.fixtures import DurablePostgres
 
 WAITING = """
 SELECT 1 FROM pg_locks
@@ -267,6 +268,25 @@ def test_ctrl_c(folder: Path, postgres_url: str) -> None:
         _, said = waiting.communicate(timeout=30)
     assert waiting.returncode == 130
     assert said.strip().startswith(b"Error: Stopped.")
+
+
+def test_a_server_that_dies_is_told_in_one_document(
+    folder: Path, postgres_durable: DurablePostgres
+) -> None:
+    fork("init", store=postgres_durable.url)
+    with psycopg.connect(postgres_durable.url) as other:
+        other.execute("LOCK TABLE belaypin_checkpoint IN ACCESS EXCLUSIVE MODE")
+        words = [*PROGRAM, "health", "--json", "--store", postgres_durable.url]
+        waiting = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        while not other.execute(WAITING).fetchone():
+            assert waiting.poll() is None
+            time.sleep(0.02)
+        postgres_durable.kill9()
+        out, said = waiting.communicate(timeout=60)
+        other.close()
+    assert (waiting.returncode, out) == (4, b"")
+    error = json.loads(said)["error"]
+    assert (error["kind"], error["exit"]) == ("StoreUnavailable", 4)
 
 
 # --- what is asked ------------------------------------------------------------------------------

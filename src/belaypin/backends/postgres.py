@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import psycopg
@@ -28,6 +29,9 @@ __all__ = [
     "copy_statement",
     "translate",
 ]
+
+# What the pool logs our errors say: it is for those who have set up logging, and on nobody's standard error.
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 
 DRIVER_ERRORS = (psycopg.Error, UnicodeError)
 """What the driver raises: the last for text that is not Unicode."""
